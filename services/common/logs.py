@@ -1,0 +1,45 @@
+"""Logs: JSON lines in production, readable columns on a laptop. Fields are given with `extra={"fields": {...}}`."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+
+Format = Literal["json", "text"]
+
+
+def configure(service: str, style: Format, level: str = "INFO") -> None:
+    """Send every log of this process to standard error in `style`. Call once, at the service's edge."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter(service) if style == "json" else _TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+
+
+class _JsonFormatter(logging.Formatter):
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "service": self._service,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)
+
+
+class _TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        fields = "".join(f" {key}={value}" for key, value in getattr(record, "fields", {}).items())
+        text = f"{time} {record.levelname:<7} {record.getMessage()}{fields}".encode("unicode_escape").decode("ascii")
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
