@@ -1,0 +1,65 @@
+"""`python -m services.stream`: runs until it is stopped, or fails with the cause in one line and status 1."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+
+from services.common import logs
+from services.common.database import DatabaseSettings
+from services.common.settings import SettingsError, describe, load
+from services.stream import metrics
+from services.stream.query import make_partitions, start_query
+from services.stream.settings import StreamSettings
+from services.stream.source import make_session, read_records
+
+log = logging.getLogger("services.stream")
+
+
+def main() -> int:
+    """Run the stream; the exit status says whether it was stopped (0) or failed (1, and 2 for its settings)."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        settings, database = load(StreamSettings, os.environ), load(DatabaseSettings, os.environ)
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201  # the logs are not set up yet
+        return 2
+    logs.configure("stream", "text" if settings.log_format == "text" else "json")
+    log.info("starting", extra={"fields": describe(settings) | describe(database)})
+    try:
+        _run(settings, database, stop)
+    except Exception as error:
+        log.error("the stream failed: %s", _cause(error))
+        return 1
+    log.info("stopped")
+    return 0
+
+
+def _run(settings: StreamSettings, database: DatabaseSettings, stop: threading.Event) -> None:
+    make_partitions(database)
+    spark = make_session(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):  # Spark has put its own handler in place of ours
+        signal.signal(number, lambda *_: stop.set())
+    query = start_query(read_records(spark, settings), settings, database)
+    metrics.serve(settings.metrics_port)
+    log.info("reading", extra={"fields": {"topic": settings.topic}})
+    while not stop.is_set():
+        if query.awaitTermination(timeout=1):
+            return
+    query.stop()
+    spark.stop()
+
+
+def _cause(error: Exception) -> str:
+    """The last line of a Spark error's text that is not a stack frame names the cause."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    causes = [line for line in lines if line and not line.startswith(("at ", "File ", "===", "...", "JVM stack"))]
+    named = [line for line in causes if "Error" in line or "Exception" in line]
+    return (named or causes or [type(error).__name__])[-1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

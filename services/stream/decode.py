@@ -1,0 +1,130 @@
+"""Records to entries: what of a partition's records can be stored, and what goes to quarantine. Never raises.
+
+A record that is not a message is quarantined whole. A reading whose time cannot be true is quarantined alone: its
+message and its neighbours are stored. Everything else is data, however late.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from services.common.message import Message, MessageError, Reading, encode_json, message_number, read_record
+
+EARLIEST_NS: Final = 946_684_800 * 10**9
+"""2000-01-01: no phone sent readings before; such a time is a clock that was never set."""
+AHEAD_NS: Final = 24 * 3600 * 10**9
+"""How far a phone's clock may be ahead of the broker's."""
+HOUR_NS: Final = 3600 * 10**9
+_HOUR_LIMIT: Final = 1 << 40  # hours of absurd times are cut here: any value will do that is always the same
+
+
+class Record(NamedTuple):
+    """A Kafka record. `broker_us` is its broker time in µs since the Unix epoch."""
+
+    topic: str
+    partition: int
+    offset: int
+    broker_us: int
+    key: bytes | None
+    value: bytes | None
+
+
+class BadRecord(NamedTuple):
+    """A record to quarantine whole."""
+
+    record: Record
+    reason: str
+    detail: str
+
+
+class BadReading(NamedTuple):
+    """A reading to quarantine alone. `position` is its index in the payload."""
+
+    position: int
+    reason: str
+    detail: str
+    content: bytes
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A message that can be stored: who sent it, its identity, and its good readings with their positions."""
+
+    record: Record
+    device: str
+    session: str
+    number: int
+    hour: int
+    readings: list[tuple[int, Reading]]
+    bad_readings: list[BadReading]
+
+    @property
+    def identity(self) -> tuple[str, str, int, int]:
+        return self.device, self.session, self.hour, self.number
+
+    @property
+    def span_us(self) -> tuple[int, int] | None:
+        """Earliest and latest time of its good readings in µs since the epoch; None without any."""
+        times = [reading.time for _, reading in self.readings]
+        return (min(times) // 1000, max(times) // 1000) if times else None
+
+    @property
+    def payload_length(self) -> int:
+        return len(self.readings) + len(self.bad_readings)
+
+
+def decode(records: Iterable[Record]) -> tuple[list[Entry], list[BadRecord]]:
+    """Every record as an entry or as a bad record, each in the order of the offsets."""
+    entries: list[Entry] = []
+    bad_records: list[BadRecord] = []
+    for record in records:
+        try:
+            entries.append(_entry(record, read_record(record.value)))
+        except MessageError as error:
+            bad_records.append(BadRecord(record, error.code, error.detail))
+    return entries, bad_records
+
+
+def first_of_each(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries without repetitions within themselves: the first one of each identity stays."""
+    seen: dict[tuple[str, str, int, int], Entry] = {}
+    for entry in entries:
+        seen.setdefault(entry.identity, entry)
+    return list(seen.values())
+
+
+def _entry(record: Record, message: Message) -> Entry:
+    readings, bad_readings = _sort_out(message.payload, record.broker_us * 1000 + AHEAD_NS)
+    return Entry(
+        record=record,
+        device=message.deviceId,
+        session=message.sessionId,
+        number=message_number(message),
+        hour=_hour(message),
+        readings=readings,
+        bad_readings=bad_readings,
+    )
+
+
+def _hour(message: Message) -> int:
+    """Hours since the epoch of the first reading's time as sent: the same for every copy of the message."""
+    hour = message.payload[0].time // HOUR_NS if message.payload else 0
+    return max(-_HOUR_LIMIT, min(hour, _HOUR_LIMIT))
+
+
+def _sort_out(payload: list[Reading], latest_ns: int) -> tuple[list[tuple[int, Reading]], list[BadReading]]:
+    readings = list(enumerate(payload))
+    if all(EARLIEST_NS <= reading.time <= latest_ns for reading in payload):
+        return readings, []
+    good = [(position, reading) for position, reading in readings if EARLIEST_NS <= reading.time <= latest_ns]
+    return good, [
+        BadReading(position, *_reason(reading.time), encode_json(reading))
+        for position, reading in readings
+        if not EARLIEST_NS <= reading.time <= latest_ns
+    ]
+
+
+def _reason(time_ns: int) -> tuple[str, str]:
+    if time_ns < EARLIEST_NS:
+        return "time_too_early", "The reading's time is before the year 2000."
+    return "time_in_future", "The reading's time is more than one day after its arrival."

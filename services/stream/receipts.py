@@ -1,0 +1,83 @@
+"""Receipts: what one task did with one partition of a micro-batch. They travel from the tasks to the driver."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from services.stream.decode import BadRecord, Entry
+
+
+class BatchKey(NamedTuple):
+    """One partition of a micro-batch: the offsets [offset_from, offset_until) that a task has read."""
+
+    query_id: str
+    batch_id: int
+    topic: str
+    partition: int
+    offset_from: int
+    offset_until: int
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """Counts of one partition of a micro-batch. `duplicates` and `quarantined` count records, once each.
+
+    `replayed` tells that an earlier attempt had stored the same offsets; the counts are then that attempt's.
+    `seconds` holds the duration of each step, `newest_broker_us` the broker time of the newest record.
+    """
+
+    query_id: str
+    batch_id: int
+    topic: str
+    partition: int
+    offset_from: int
+    offset_until: int
+    records: int
+    messages: int
+    duplicates: int
+    quarantined: int
+    readings: int
+    readings_stored: int
+    readings_duplicate: int
+    readings_quarantined: int
+    replayed: bool = False
+    seconds: dict[str, float] = {}
+    newest_broker_us: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        batch: BatchKey,
+        entries: Sequence[Entry],
+        new: Sequence[Entry],
+        bad_records: Sequence[BadRecord],
+        quarantined: int,
+    ) -> "Receipt":
+        """Count what came (`entries`, `bad_records`) against what was new (`new`, and `quarantined` bad records)."""
+        readings, readings_new = _readings(entries), _readings(new)
+        readings_quarantined = sum(len(entry.bad_readings) for entry in new)
+        return cls(
+            *batch,
+            records=len(entries) + len(bad_records),
+            messages=len(new),
+            duplicates=len(entries) - len(new) + len(bad_records) - quarantined,
+            quarantined=quarantined,
+            readings=readings,
+            readings_stored=readings_new - readings_quarantined,
+            readings_duplicate=readings - readings_new,
+            readings_quarantined=readings_quarantined,
+        )
+
+    @classmethod
+    def of_row(cls, batch: BatchKey, row: Sequence[int]) -> "Receipt":
+        """The receipt of an earlier attempt, from the eight counts of its batch row."""
+        counts: dict[str, Any] = dict(zip(cls.__struct_fields__[len(batch) :], row, strict=False))
+        return cls(*batch, **counts, replayed=True)
+
+    def row(self) -> dict[str, Any]:
+        """The counts by the names of the columns of `batch`."""
+        return msgspec.structs.asdict(self)
+
+
+def _readings(entries: Iterable[Entry]) -> int:
+    return sum(entry.payload_length for entry in entries)

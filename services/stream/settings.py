@@ -1,0 +1,24 @@
+"""Settings of the stream."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.common.settings import setting
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """What the driver needs; how tasks reach PostgreSQL stands in `DatabaseSettings`."""
+
+    bootstrap_servers: str = setting("KAFKA_BOOTSTRAP_SERVERS", "host:port of the brokers, with commas between")
+    topic: str = setting("KAFKA_TOPIC", "topic of the messages", "sensor-messages")
+    kafka_ca_file: Path = setting("KAFKA_CA_FILE", "certificate of the CA that signed the brokers'")
+    kafka_certificate_file: Path = setting("KAFKA_CERTIFICATE_FILE", "PEM with this client's key and certificates")
+    checkpoint_dir: Path = setting("CHECKPOINT_DIR", "directory of Spark's checkpoint, on a disk that stays")
+    jars_dir: Path = setting("SPARK_JARS_DIR", "directory with the jars of Spark's Kafka connector")
+    master: str = setting("SPARK_MASTER", "Spark master; local[2,4] tries a failed task 4 times", "local[2,4]")
+    driver_memory: str = setting("SPARK_DRIVER_MEMORY", "heap of the driver's JVM", "768m")
+    trigger_ms: int = setting("STREAM_TRIGGER_MS", "time between the starts of two micro-batches", 200)
+    max_records: int = setting("STREAM_MAX_RECORDS_PER_BATCH", "most records of a micro-batch, all partitions", 4000)
+    metrics_port: int = setting("STREAM_METRICS_PORT", "port of the Prometheus metrics", 9102)
+    log_format: str = setting("LOG_FORMAT", "json or text", "json")

@@ -1,0 +1,165 @@
+"""The statements of a store transaction, in the order in which they run."""
+
+from typing import Final
+
+MAKE_PARTIAL_WINDOW: Final = """
+CREATE TEMPORARY TABLE partial_window (
+    resolution smallint, series_id bigint, start timestamptz, count bigint,
+    mean double precision, m2 double precision, min double precision, max double precision
+) ON COMMIT DELETE ROWS
+"""
+
+FIND_BATCH: Final = """
+SELECT records, messages, duplicates, quarantined,
+       readings, readings_stored, readings_duplicate, readings_quarantined
+FROM batch
+WHERE query_id = %s AND batch_id = %s AND topic = %s AND partition = %s AND offset_from = %s AND offset_until = %s
+"""
+
+LOCK_DEVICES: Final = """
+SELECT device_id FROM device WHERE device = ANY (%(devices)s) ORDER BY device FOR NO KEY UPDATE
+"""
+
+_BROKER_TIME: Final = "'epoch'::timestamptz + broker_us * interval '1 microsecond'"
+
+MAKE_DEVICES: Final = f"""
+INSERT INTO device (device, first_seen, last_seen)
+SELECT device, min({_BROKER_TIME}), max({_BROKER_TIME})
+FROM unnest(%(devices)s, %(broker_us)s::bigint[]) AS seen (device, broker_us)
+GROUP BY device ORDER BY device
+ON CONFLICT (device) DO NOTHING
+"""
+
+FIND_SESSIONS: Final = """
+SELECT device, session, session_id
+FROM unnest(%(devices)s, %(sessions)s) AS wanted (device, session)
+JOIN device USING (device) JOIN session USING (device_id, session)
+"""
+
+MAKE_SESSIONS: Final = f"""
+INSERT INTO session (device_id, session, last_seen)
+SELECT device_id, session, {_BROKER_TIME}
+FROM unnest(%(devices)s, %(sessions)s, %(broker_us)s::bigint[]) AS seen (device, session, broker_us)
+JOIN device USING (device)
+ORDER BY device, session
+ON CONFLICT (device_id, session) DO NOTHING
+"""
+
+_WANTED: Final = "unnest(%(session_ids)s::bigint[], %(hours)s::bigint[], %(numbers)s::bigint[])"
+
+FIND_STORED: Final = f"""
+SELECT wanted.position
+FROM {_WANTED} WITH ORDINALITY AS wanted (session_id, hour, number, position)
+JOIN message_ledger USING (session_id, hour)
+WHERE message_ledger.numbers @> wanted.number
+"""
+
+ADD_TO_LEDGER: Final = f"""
+INSERT INTO message_ledger AS ledger (session_id, hour, numbers)
+SELECT session_id, hour, range_agg(int8range(number, number, '[]'))
+FROM {_WANTED} AS new (session_id, hour, number)
+GROUP BY session_id, hour
+ON CONFLICT (session_id, hour) DO UPDATE SET numbers = ledger.numbers + EXCLUDED.numbers
+"""
+
+QUARANTINE: Final = """
+INSERT INTO quarantine
+    (topic, partition, "offset", broker_time, position, reason, detail, device, session, key, content)
+VALUES %s
+ON CONFLICT (topic, partition, "offset", position, broker_time) DO NOTHING
+RETURNING 1
+"""
+
+QUARANTINE_ROW: Final = """(
+    %s, %s, %s, 'epoch'::timestamptz + %s * interval '1 microsecond', %s, %s, %s, %s, %s, %s::bytea, %s::bytea
+)"""
+
+FIND_SERIES: Final = """
+SELECT session_id, sensor, channel, series_id
+FROM unnest(%(session_ids)s::bigint[], %(sensors)s, %(channels)s) AS wanted (session_id, sensor, channel)
+JOIN series USING (session_id, sensor, channel)
+"""
+
+MAKE_SERIES: Final = """
+INSERT INTO series (session_id, sensor, channel)
+SELECT session_id, sensor, channel
+FROM unnest(%(session_ids)s::bigint[], %(sensors)s, %(channels)s) AS wanted (session_id, sensor, channel)
+WHERE NOT EXISTS (SELECT FROM series WHERE (series.session_id, series.sensor, series.channel)
+                                         = (wanted.session_id, wanted.sensor, wanted.channel))
+RETURNING session_id, sensor, channel, series_id
+"""
+
+# Chan's formula for two sets a (stored) and b (new): with delta = mean_b - mean_a,
+#     mean = mean_a + delta * n_b / n,    M2 = M2_a + M2_b + delta^2 * n_a * n_b / n.
+# PostgreSQL raises an error where a product of doubles underflows, so a delta that is nothing beside any sensor's
+# resolution counts as zero. It cannot overflow: no number beyond 1e100 is aggregated.
+_MERGE_WINDOW: Final = """
+INSERT INTO window_{resolution}s AS a (series_id, start, count, mean, m2, min, max)
+SELECT series_id, start, count, mean, m2, min, max FROM partial_window WHERE resolution = {resolution}
+ON CONFLICT (series_id, start) DO UPDATE SET
+    count = a.count + EXCLUDED.count,
+    mean = CASE WHEN abs(EXCLUDED.mean - a.mean) < 1e-100 THEN a.mean
+        ELSE a.mean + (EXCLUDED.mean - a.mean) * (EXCLUDED.count::float8 / (a.count + EXCLUDED.count)) END,
+    m2 = a.m2 + EXCLUDED.m2 + CASE WHEN abs(EXCLUDED.mean - a.mean) < 1e-100 THEN 0
+        ELSE (EXCLUDED.mean - a.mean) ^ 2 * (a.count::float8 * EXCLUDED.count / (a.count + EXCLUDED.count)) END,
+    min = least(a.min, EXCLUDED.min),
+    max = greatest(a.max, EXCLUDED.max);
+"""
+
+MERGE_WINDOWS: Final = "".join(_MERGE_WINDOW.format(resolution=resolution) for resolution in (1, 10, 60))
+
+UPDATE_SESSIONS: Final = """
+UPDATE session SET
+    messages = session.messages + new.messages,
+    duplicates = session.duplicates + new.duplicates,
+    readings = session.readings + new.readings,
+    readings_quarantined = session.readings_quarantined + new.readings_quarantined,
+    first_time = least(session.first_time, 'epoch'::timestamptz + new.first_us * interval '1 microsecond'),
+    last_time = greatest(session.last_time, 'epoch'::timestamptz + new.last_us * interval '1 microsecond'),
+    last_seen = greatest(session.last_seen, 'epoch'::timestamptz + new.broker_us * interval '1 microsecond')
+FROM (VALUES %s) AS new (session_id, messages, duplicates, readings, readings_quarantined, first_us, last_us, broker_us)
+WHERE session.session_id = new.session_id
+"""
+
+UPDATE_SESSIONS_ROW: Final = "(%s, %s, %s, %s, %s, %s::bigint, %s::bigint, %s::bigint)"
+
+UPDATE_DEVICES: Final = """
+UPDATE device SET last_seen = greatest(device.last_seen, seen.last_seen)
+FROM (
+    SELECT device_id, max(last_seen) AS last_seen
+    FROM session WHERE session_id = ANY (%(session_ids)s) GROUP BY device_id
+) AS seen
+WHERE device.device_id = seen.device_id
+"""
+
+_BATCH_COLUMNS: Final = (
+    "topic, partition, records, messages, duplicates, quarantined, "
+    "readings, readings_stored, readings_duplicate, readings_quarantined"
+)
+_BATCH_VALUES: Final = (
+    "%(topic)s, %(partition)s, %(records)s, %(messages)s, %(duplicates)s, %(quarantined)s, "
+    "%(readings)s, %(readings_stored)s, %(readings_duplicate)s, %(readings_quarantined)s"
+)
+
+INSERT_BATCH: Final = f"""
+INSERT INTO batch (query_id, batch_id, offset_from, offset_until, {_BATCH_COLUMNS})
+VALUES (%(query_id)s, %(batch_id)s, %(offset_from)s, %(offset_until)s, {_BATCH_VALUES})
+ON CONFLICT DO NOTHING
+"""
+
+ADD_PROGRESS: Final = f"""
+INSERT INTO partition_progress AS sums (offsets, {_BATCH_COLUMNS})
+VALUES (int8multirange(int8range(%(offset_from)s, %(offset_until)s)), {_BATCH_VALUES})
+ON CONFLICT (topic, partition) DO UPDATE SET
+    offsets = sums.offsets + EXCLUDED.offsets,
+    records = sums.records + EXCLUDED.records,
+    messages = sums.messages + EXCLUDED.messages,
+    duplicates = sums.duplicates + EXCLUDED.duplicates,
+    quarantined = sums.quarantined + EXCLUDED.quarantined,
+    readings = sums.readings + EXCLUDED.readings,
+    readings_stored = sums.readings_stored + EXCLUDED.readings_stored,
+    readings_duplicate = sums.readings_duplicate + EXCLUDED.readings_duplicate,
+    readings_quarantined = sums.readings_quarantined + EXCLUDED.readings_quarantined
+"""
+
+MAKE_PARTITIONS: Final = "SELECT make_partitions(current_date - 1, current_date + 3)"

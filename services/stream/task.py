@@ -1,0 +1,149 @@
+"""One task: a partition of a micro-batch from Arrow to its receipt. Runs in Spark's Python workers.
+
+PostgreSQL away, a broken connection, a deadlock: tried again, for nothing is lost by waiting. Whatever else stops a
+transaction is the fault of some record: it is found and quarantined, so that no record stops the line.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+import msgspec
+import psycopg2
+import pyarrow as pa
+from psycopg2.extensions import connection as Connection  # noqa: N812  # the class has a lower-case name
+
+from services.common.database import DatabaseSettings, connect
+from services.common.settings import load
+from services.stream.decode import BadRecord, Entry, Record, decode
+from services.stream.receipts import BatchKey, Receipt
+from services.stream.store import prepare, store
+
+RETRY_FOR_S: Final = 120
+LONGEST_PAUSE_S: Final = 5
+PORTION_BYTES: Final = 64 << 20
+TRANSIENT: Final = (psycopg2.OperationalError, psycopg2.InterfaceError)
+"""Connection lost, server starting or stopping, out of connections or disk space, deadlock, lock timeout."""
+
+log = logging.getLogger(__name__)
+_connection: Connection | None = None
+
+
+def store_partition(query_id: str, batch_id: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """The function for `mapInArrow`: stores the records of one partition, yields a row with each receipt's JSON."""
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for records in _portions(record for batch in batches for record in _records(batch)):
+            receipt = _store(query_id, batch_id, records)
+            yield pa.RecordBatch.from_pydict({"receipt": [msgspec.json.encode(receipt)]})
+
+    return run
+
+
+def _portions(records: Iterator[Record]) -> Iterator[list[Record]]:
+    """All records at once, for one transaction; only pictures and the like need several, to bound the memory."""
+    portion: list[Record] = []
+    size = 0
+    for record in records:
+        portion.append(record)
+        size += len(record.value or b"")
+        if size >= PORTION_BYTES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def _records(batch: pa.RecordBatch) -> Iterator[Record]:
+    broker_us = batch.column("timestamp").cast(pa.int64())
+    names = ("topic", "partition", "offset")
+    columns = [batch.column(name) for name in names] + [broker_us, batch.column("key"), batch.column("value")]
+    return map(Record._make, zip(*(column.to_pylist() for column in columns), strict=True))
+
+
+def _store(query_id: str, batch_id: int, records: list[Record]) -> Receipt:
+    started = time.perf_counter()
+    first, last = records[0], records[-1]
+    key = BatchKey(query_id, batch_id, first.topic, first.partition, first.offset, last.offset + 1)
+    entries, bad_records = decode(records)
+    decoded = time.perf_counter()
+    receipt = _store_despite_faults(key, entries, bad_records)
+    stored = time.perf_counter()
+    seconds = {"decode": decoded - started, "store": stored - decoded}
+    return msgspec.structs.replace(receipt, seconds=seconds, newest_broker_us=max(r.broker_us for r in records))
+
+
+def _store_despite_faults(key: BatchKey, entries: list[Entry], bad_records: list[BadRecord]) -> Receipt:
+    try:
+        return _attempt(partial(store, batch=key, entries=entries, bad_records=bad_records), keep=True)
+    except Exception as error:
+        log.exception("a batch cannot be stored: looking for the records at fault")
+        offenders = _offenders(key, entries, error)
+        good = [entry for entry in entries if entry.record.offset not in {bad.record.offset for bad in offenders}]
+        return _attempt(partial(store, batch=key, entries=good, bad_records=bad_records + offenders), keep=True)
+
+
+def _offenders(key: BatchKey, entries: list[Entry], error: Exception) -> list[BadRecord]:
+    """Those of `entries`, which together raise `error`, that cannot be stored even alone: found by halving."""
+    if len(entries) == 1:
+        return [BadRecord(entries[0].record, "cannot_store", f"{type(error).__name__}: {error}".splitlines()[0])]
+    middle = len(entries) // 2
+    offenders: list[BadRecord] = []
+    for half in (entries[:middle], entries[middle:]):
+        try:
+            _attempt(partial(store, batch=key, entries=half, bad_records=[]), keep=False)
+        except Exception as fault:
+            offenders += _offenders(key, half, fault)
+    return offenders
+
+
+def _attempt(transaction: Callable[[Connection], Receipt], *, keep: bool) -> Receipt:
+    """Run `transaction` and commit (or, without `keep`, roll back); again after a transient fault, for two minutes."""
+    deadline = time.monotonic() + RETRY_FOR_S
+    pause = 0.1
+    while True:
+        try:
+            return _run(transaction, keep=keep)
+        except TRANSIENT as error:
+            if time.monotonic() + pause > deadline:
+                raise
+            log.warning("PostgreSQL does not store now, trying again in %.1f s: %s", pause, str(error).strip())
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+def _run(transaction: Callable[[Connection], Receipt], *, keep: bool) -> Receipt:
+    connection = _connected()
+    try:
+        receipt = transaction(connection)
+        if keep:
+            connection.commit()
+        else:
+            connection.rollback()
+    except TRANSIENT:
+        _disconnect()
+        raise
+    except Exception:
+        connection.rollback()
+        raise
+    return receipt
+
+
+def _connected() -> Connection:
+    """The connection of this worker process: made at first use, kept from task to task."""
+    global _connection  # noqa: PLW0603  # one per process is what is wanted
+    if _connection is None:
+        connection = connect(load(DatabaseSettings, os.environ), "stream")
+        prepare(connection)
+        _connection = connection
+    return _connection
+
+
+def _disconnect() -> None:
+    global _connection  # noqa: PLW0603
+    if _connection is not None:
+        _connection.close()
+    _connection = None
