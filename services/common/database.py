@@ -9,7 +9,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # the cl
 from services.common.settings import secret, setting
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DatabaseSettings:
     """Where PostgreSQL is and who connects."""
 

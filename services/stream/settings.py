@@ -6,7 +6,7 @@ from pathlib import Path
 from services.common.settings import setting
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StreamSettings:
     """What the driver needs; how tasks reach PostgreSQL stands in `DatabaseSettings`."""
 
