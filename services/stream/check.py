@@ -119,7 +119,7 @@ def offset_sums(connection: Connection, topic: str, offsets: Iterable[Offsets]) 
     with connection.cursor() as cursor:
         for partition, first, end in offsets:
             cursor.execute(_STORED_OFFSETS, {"topic": topic, "partition": partition, "first": first})
-            stored, until = cursor.fetchone() or (0, first)
+            stored, until = map(int, cursor.fetchone() or (0, first))
             lag = max(0, end - until)
             yield Sum(
                 f"{topic}/{partition}: offsets in Kafka = in batches + lag of {lag}",
