@@ -4,18 +4,19 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Literal
-
-Format = Literal["json", "text"]
 
 
-def configure(service: str, style: Format, level: str = "INFO") -> None:
-    """Send every log of this process to standard error in `style`. Call once, at the service's edge."""
+def configure(service: str, style: str, level: str = "INFO") -> None:
+    """Send every log of this process to standard error, as columns if `style` is "text" and else as JSON.
+
+    Call once per process, at the service's edge.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter(service) if style == "json" else _TextFormatter())
+    handler.setFormatter(_TextFormatter() if style == "text" else _JsonFormatter(service))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # tells of every call between Python and the JVM
 
 
 class _JsonFormatter(logging.Formatter):

@@ -27,7 +27,7 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201  # the logs are not set up yet
         return 2
-    logs.configure("stream", "text" if settings.log_format == "text" else "json")
+    logs.configure("stream", settings.log_format)
     log.info("starting", extra={"fields": describe(settings) | describe(database)})
     try:
         _run(settings, database, stop)

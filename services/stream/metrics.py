@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, start_http_server
 
 from services.stream.receipts import Receipt
 
@@ -22,6 +22,7 @@ _last_commit = Gauge("stream_last_commit_timestamp_seconds", "When a micro-batch
 
 def serve(port: int) -> None:
     """Answer `/metrics` on `port` from a thread of this process."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
     start_http_server(port)
 
 

@@ -28,6 +28,7 @@ def make_session(settings: StreamSettings) -> SparkSession:
         "spark.executor.extraClassPath": jars,
         "spark.driver.extraJavaOptions": _JAVA_OPTIONS,
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": "2",
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.session.timeZone": "UTC",

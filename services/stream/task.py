@@ -16,6 +16,7 @@ import psycopg2
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the class has a lower-case name
 
+from services.common import logs
 from services.common.database import DatabaseSettings, connect
 from services.common.settings import load
 from services.stream.decode import BadRecord, Entry, Record, decode
@@ -23,7 +24,7 @@ from services.stream.receipts import BatchKey, Receipt
 from services.stream.store import prepare, store
 
 RETRY_FOR_S: Final = 120
-LONGEST_PAUSE_S: Final = 5
+LONGEST_PAUSE_S: Final = 2
 PORTION_BYTES: Final = 64 << 20
 TRANSIENT: Final = (psycopg2.OperationalError, psycopg2.InterfaceError)
 """Connection lost, server starting or stopping, out of connections or disk space, deadlock, lock timeout."""
@@ -89,7 +90,7 @@ def _store_despite_faults(key: BatchKey, entries: list[Entry], bad_records: list
 def _offenders(key: BatchKey, entries: list[Entry], error: Exception) -> list[BadRecord]:
     """Those of `entries`, which together raise `error`, that cannot be stored even alone: found by halving."""
     if len(entries) == 1:
-        return [BadRecord(entries[0].record, "cannot_store", f"{type(error).__name__}: {error}".splitlines()[0])]
+        return [BadRecord(entries[0].record, "cannot_store", f"{type(error).__name__}: {_first_line(error)}")]
     middle = len(entries) // 2
     offenders: list[BadRecord] = []
     for half in (entries[:middle], entries[middle:]):
@@ -110,7 +111,7 @@ def _attempt(transaction: Callable[[Connection], Receipt], *, keep: bool) -> Rec
         except TRANSIENT as error:
             if time.monotonic() + pause > deadline:
                 raise
-            log.warning("PostgreSQL does not store now, trying again in %.1f s: %s", pause, str(error).strip())
+            log.warning("PostgreSQL does not store now, trying again in %.1f s: %s", pause, _first_line(error))
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
@@ -136,6 +137,7 @@ def _connected() -> Connection:
     """The connection of this worker process: made at first use, kept from task to task."""
     global _connection  # noqa: PLW0603  # one per process is what is wanted
     if _connection is None:
+        logs.configure("stream", os.environ.get("LOG_FORMAT", "json"))
         connection = connect(load(DatabaseSettings, os.environ), "stream")
         prepare(connection)
         _connection = connection
@@ -147,3 +149,7 @@ def _disconnect() -> None:
     if _connection is not None:
         _connection.close()
     _connection = None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
