@@ -1,0 +1,53 @@
+"""The dashboard, put together from its settings."""
+
+from functools import partial
+
+from dash import Dash
+from flask import Flask, Response, request
+
+from services.common.database import connect
+from services.dashboard import callbacks, health, metrics
+from services.dashboard.database import Database
+from services.dashboard.live import Live
+from services.dashboard.pages import live as live_page
+from services.dashboard.pages.shell import shell
+from services.dashboard.queries import Queries
+from services.dashboard.settings import DashboardDatabaseSettings, DashboardSettings
+
+INDEX = """<!DOCTYPE html>
+<html lang="en">
+    <head>{%metas%}<title>{%title%}</title>
+        <link rel="icon" type="image/svg+xml" href="/assets/favicon.svg">{%css%}</head>
+    <body>
+        {%app_entry%}
+        <noscript>This page moves by JavaScript: please switch it on.</noscript>
+        <footer>{%config%}{%scripts%}{%renderer%}</footer>
+    </body>
+</html>
+"""
+
+
+def create_app(settings: DashboardSettings, database: DashboardDatabaseSettings) -> Flask:
+    """The web application. Connects to PostgreSQL when the first page asks, not before."""
+    open_connection = partial(connect, database, "dashboard", database.statement_timeout_s)
+    queries = Queries(Database(open_connection, database.connections))
+    app = Dash(
+        "services.dashboard",
+        title="Sensor Stream",
+        update_title=None,
+        index_string=INDEX,
+        meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
+        serve_locally=True,
+        add_log_handler=False,
+    )
+    app.layout = shell(live_page.page(settings))
+    callbacks.register(app, Live(queries), settings)
+    health.register(app.server, queries)
+    app.server.after_request(_count_update)
+    return app.server  # type: ignore[no-any-return]
+
+
+def _count_update(response: Response) -> Response:
+    if request.path == "/_dash-update-component":
+        metrics.record_update(response.content_length or 0)
+    return response

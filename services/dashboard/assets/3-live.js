@@ -1,0 +1,296 @@
+// The Live page: asks the server what is new, keeps it, and has the cards drawn.
+//
+// One question is under way at a time; the next one is asked when the answer to the last has come, so that a slow
+// network never piles up questions. A hidden tab asks nothing.
+(function () {
+  "use strict";
+
+  const { Points, Windows, Texts, duration } = window.readings;
+  const PACE_MS = { full: 250, windows: 1000, still: 2000 };
+  const CHOICES_MS = 5000;
+  const LOST_MS = 6000; // an answer that takes longer is not waited for; doubles until one comes
+  const MOST_TEXTS = 30;
+  const GREEN_MS = 3000;
+  const AMBER_MS = 15000;
+
+  const choice = { device: null, session: null, range: "30s" };
+  let held = nothing();
+  let question = { id: 0, askedAt: null, lostMs: LOST_MS };
+  let news = null; // the newest answer
+  let newsAt = 0; // when it came, on the browser's steady clock: its wall clock may be wrong
+  let timer = null;
+  let choices = [];
+  let choicesAskedAt = -Infinity;
+  const dirty = new Set();
+  let frame = null;
+
+  function nothing() {
+    return { cursor: null, step: null, cards: "", view: [0, 0], points: {}, windows: {}, latest: {}, rates: {}, texts: {} };
+  }
+
+  function byId(id) {
+    return document.getElementById(id);
+  }
+
+  function setProps(id, props) {
+    window.dash_clientside.set_props(id, props);
+  }
+
+  // --- asking -------------------------------------------------------------------------------------------------
+
+  function ask() {
+    clearTimeout(timer);
+    if (document.hidden) return;
+    const now = performance.now();
+    question = { id: question.id + 1, askedAt: now, lostMs: question.lostMs };
+    setProps("ask", { data: { ...choice, id: question.id, cursor: held.cursor, step: held.step, cards: held.cards } });
+    if (now - choicesAskedAt > CHOICES_MS) {
+      choicesAskedAt = now;
+      setProps("ask-choices", { data: question.id });
+    }
+  }
+
+  function askLater() {
+    const isMoving = news && news.state === "live" && news.session.is_running;
+    const pace = !isMoving ? PACE_MS.still : held.step ? PACE_MS.windows : PACE_MS.full;
+    clearTimeout(timer);
+    timer = setTimeout(ask, Math.max(20, question.askedAt + pace - performance.now()));
+    question.askedAt = null;
+  }
+
+  /** Once a second: the age grows, and a question that was lost is asked again. */
+  function watch() {
+    if (document.hidden) return;
+    if (question.askedAt !== null && performance.now() - question.askedAt > question.lostMs) {
+      question.lostMs *= 2;
+      showNotice("The dashboard does not answer. What you see is the last it sent; it goes on by itself.", "trouble");
+      ask();
+    }
+    showAge();
+  }
+
+  /** Begin anew with another phone, recording or range. */
+  function restart(change) {
+    Object.assign(choice, change);
+    const cards = "device" in change || "session" in change ? "" : held.cards;
+    held = { ...nothing(), cards };
+    ask();
+  }
+
+  // --- answers ------------------------------------------------------------------------------------------------
+
+  function receive(answer) {
+    if (!answer || answer.id !== question.id) return;
+    question.lostMs = LOST_MS;
+    news = answer;
+    newsAt = performance.now();
+    if (answer.state === "live") keep(answer);
+    if (answer.state !== "away") byId("live").dataset.state = answer.state;
+    showState();
+    showAge();
+    askLater();
+  }
+
+  function keep(answer) {
+    if (answer.is_whole) held = nothing();
+    held.cursor = answer.cursor || {};
+    held.step = answer.view[2];
+    held.view = answer.view;
+    if (held.cards !== answer.cards) dirty.add(null);
+    held.cards = answer.cards;
+    for (const [sensor, columns] of Object.entries(answer.points || {})) {
+      (held.points[sensor] = held.points[sensor] || new Points()).add(columns, answer.base);
+    }
+    for (const [sensor, channels] of Object.entries(answer.windows || {})) {
+      const windows = (held.windows[sensor] = held.windows[sensor] || {});
+      for (const [channel, rows] of Object.entries(channels)) {
+        (windows[channel] = windows[channel] || new Windows()).add(rows, answer.base);
+      }
+    }
+    keepLatest(answer);
+    trim();
+    showChoice(answer.session);
+    drawSoon();
+  }
+
+  function keepLatest(answer) {
+    for (const [sensor, channels] of Object.entries(answer.latest || {})) {
+      const latest = (held.latest[sensor] = held.latest[sensor] || {});
+      for (const [channel, newest] of Object.entries(channels)) {
+        if (!latest[channel] || newest[0] >= latest[channel][0]) latest[channel] = newest;
+      }
+    }
+    Object.assign(held.rates, answer.rates || {});
+    for (const [sensor, rows] of Object.entries(answer.texts || {})) {
+      const texts = (held.texts[sensor] = held.texts[sensor] || new Texts(MOST_TEXTS));
+      texts.add(rows);
+      texts.version = question.id;
+    }
+  }
+
+  function trim() {
+    const from = held.view[0] - held.step * 1000;
+    for (const points of Object.values(held.points)) points.trim(from);
+    for (const channels of Object.values(held.windows)) for (const windows of Object.values(channels)) windows.trim(from);
+  }
+
+  // --- drawing ------------------------------------------------------------------------------------------------
+
+  function drawSoon() {
+    for (const card of window.cards.all()) dirty.add(card.dataset.sensor);
+    if (frame === null) frame = requestAnimationFrame(drawDirty);
+  }
+
+  function drawDirty() {
+    frame = null;
+    let isMissing = dirty.delete(null); // cards are on their way
+    const present = new Set();
+    for (const card of window.cards.all()) {
+      present.add(card.dataset.sensor);
+      if (!window.cards.isInSight(card)) continue;
+      if (dirty.has(card.dataset.sensor) || window.cards.wasReset(card)) {
+        if (window.cards.draw(card, held)) dirty.delete(card.dataset.sensor);
+        else isMissing = true;
+      }
+    }
+    if (isMissing) setTimeout(drawSoon, 100);
+  }
+
+  // --- words --------------------------------------------------------------------------------------------------
+
+  function showState() {
+    if (news.state === "away") {
+      showNotice("The database cannot be reached. What you see is the last it gave; it goes on by itself.", "trouble");
+    } else if (news.state === "live" && !news.session.is_running) {
+      const newer = choices.find((other) => other.is_running && other.session !== choice.session);
+      const button = newer ? { text: "Show what is being recorded now", go: newer } : null;
+      showNotice(`This recording ended ${duration(news.now - news.session.seen)} ago. You see its last data.`, "ended", button);
+    } else if (news.state === "live" && news.session.last === null) {
+      showNotice("This recording has no readings yet.", "ended");
+    } else {
+      byId("notice").hidden = true;
+    }
+  }
+
+  function showNotice(text, kind, button) {
+    const notice = byId("notice");
+    if (!notice) return;
+    notice.hidden = false;
+    notice.dataset.kind = kind;
+    if (byId("notice-text").textContent !== text) byId("notice-text").textContent = text;
+    const link = byId("notice-button");
+    link.hidden = !button;
+    link.textContent = button ? button.text : "";
+    link.onclick = button ? () => restart({ device: button.go.device, session: button.go.session }) : null;
+  }
+
+  /** How old the newest reading is: the server's clock at the answer, and what has passed since by a steady one. */
+  function showAge() {
+    const age = byId("age");
+    if (!age || !news) return;
+    const newest = news.session && news.session.last;
+    if (news.state === "empty" || news.state === "unknown" || newest === null) {
+      age.dataset.level = "none";
+      byId("age-text").textContent = "no readings";
+      return;
+    }
+    const last = newest === undefined ? lastShown : newest;
+    if (last === null) return;
+    lastShown = last;
+    const ms = news.now + (performance.now() - newsAt) - last;
+    age.dataset.level = ms < GREEN_MS ? "green" : ms < AMBER_MS ? "amber" : "red";
+    byId("age-text").textContent = ms < -1000 ? `phone’s clock is ${duration(-ms)} ahead` : `newest reading ${duration(ms)} ago`;
+    age.title = `Newest reading: ${new Date(last).toISOString().replace("T", " ").replace("Z", " UTC")}`;
+  }
+  let lastShown = null;
+
+  // --- choosing -----------------------------------------------------------------------------------------------
+
+  function showChoice(session) {
+    const isOther = choice.device !== session.device || choice.session !== session.session;
+    choice.device = session.device;
+    choice.session = session.session;
+    if (isOther || !byId("live").dataset.named) {
+      byId("live").dataset.named = "yes";
+      fillChoosers(session);
+    }
+    keepAddress();
+  }
+
+  function keepAddress() {
+    const query = `?${new URLSearchParams(choice)}`;
+    if (window.location.search !== query) window.history.replaceState(null, "", query);
+  }
+
+  let filled = "";
+  function fillChoosers(current) {
+    const known = choices.some((row) => row.device === current.device && row.session === current.session);
+    const rows = known ? choices : [...choices, current];
+    const names = new Map(rows.map((row) => [row.device, row.name]));
+    const devices = Array.from(names, ([value, label]) => ({ value, label }));
+    const sessions = rows.filter((row) => row.device === current.device).map((row) => ({ value: row.session, label: sessionLabel(row) }));
+    const now = JSON.stringify([devices, sessions, current.device, current.session]);
+    if (now === filled) return;
+    filled = now;
+    setProps("device", { data: devices, value: current.device });
+    setProps("session", { data: sessions, value: current.session });
+  }
+
+  function sessionLabel(row) {
+    if (row.first === null) return "no readings yet";
+    const first = new Date(row.first);
+    const isToday = news && new Date(news.now).toDateString() === first.toDateString();
+    const day = isToday ? "Today" : first.toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
+    const time = first.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+    return `${day} ${time}, ${row.is_running ? "running" : duration(row.last - row.first)}`;
+  }
+
+  const noUpdate = () => window.dash_clientside.no_update;
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside, {
+    live: {
+      open(search) {
+        const query = new URLSearchParams(search || "");
+        const range = query.get("range") || "30s";
+        setProps("range", { value: range });
+        restart({ device: query.get("device"), session: query.get("session"), range });
+        return noUpdate();
+      },
+      receive(answer) {
+        receive(answer);
+        return noUpdate();
+      },
+      receiveChoices(rows) {
+        choices = rows || [];
+        if (news && news.state === "live") fillChoosers(news.session);
+        return noUpdate();
+      },
+      chooseDevice(device) {
+        if (device && device !== choice.device) restart({ device, session: null });
+        return noUpdate();
+      },
+      chooseSession(session) {
+        if (session && session !== choice.session) restart({ session });
+        return noUpdate();
+      },
+      chooseRange(range) {
+        if (range && range !== choice.range) restart({ range });
+        return noUpdate();
+      },
+    },
+  });
+
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && news) ask();
+  });
+  document.addEventListener("click", (event) => {
+    const value = event.target.closest("[data-channel]");
+    if (!value) return;
+    value.setAttribute("aria-pressed", value.getAttribute("aria-pressed") === "false");
+    drawSoon();
+  });
+  window.addEventListener("scroll", () => (frame = frame || requestAnimationFrame(drawDirty)), { passive: true });
+  window.addEventListener("resize", drawSoon);
+  new MutationObserver(drawSoon).observe(document.documentElement, { attributeFilter: ["data-mantine-color-scheme"] });
+  setInterval(watch, 1000);
+})();

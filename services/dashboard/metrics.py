@@ -1,0 +1,58 @@
+"""The dashboard's metrics: each declared here, each behind a verb, so that no caller invents a name or a label."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_BYTES = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304)
+
+_callback_seconds = Histogram(
+    "dashboard_callback_seconds", "Time of a callback by name", ["callback"], buckets=_SECONDS
+)
+_query_seconds = Histogram("dashboard_query_seconds", "Time of a query by name", ["query"], buckets=_SECONDS)
+_query_failures = Counter("dashboard_query_failures", "Queries that PostgreSQL did not answer, by name", ["query"])
+_update_bytes = Histogram(
+    "dashboard_update_bytes", "Size of an answer to a page that asked what is new", buckets=_BYTES
+)
+_sessions_followed = Gauge("dashboard_sessions_followed", "Sessions whose newest messages are held for viewers")
+
+
+def serve(port: int) -> None:
+    """Answer `/metrics` on `port` from a thread of this process."""
+    start_http_server(port)
+
+
+@contextmanager
+def time_callback(name: str) -> Iterator[None]:
+    """Observe how long the callback `name` takes."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        _callback_seconds.labels(name).observe(time.perf_counter() - started)
+
+
+@contextmanager
+def time_query(name: str) -> Iterator[None]:
+    """Observe how long the query `name` takes; one that raises is counted as a failure."""
+    started = time.perf_counter()
+    try:
+        yield
+    except Exception:
+        _query_failures.labels(name).inc()
+        raise
+    finally:
+        _query_seconds.labels(name).observe(time.perf_counter() - started)
+
+
+def record_update(size: int) -> None:
+    """Count an answer of `size` bytes to a page that asked what is new."""
+    _update_bytes.observe(size)
+
+
+def record_sessions_followed(count: int) -> None:
+    """Say how many sessions are held for viewers."""
+    _sessions_followed.set(count)

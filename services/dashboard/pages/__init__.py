@@ -1,0 +1,1 @@
+"""What people look at: the layout of each page, without data."""

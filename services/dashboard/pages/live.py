@@ -1,0 +1,151 @@
+"""The Live page: choosers, words for every state, and a card for each sensor."""
+
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import dcc, html
+
+from services.dashboard import figures, sensors
+from services.dashboard.live import Card
+from services.dashboard.ranges import DEFAULT_RANGE, RANGES
+from services.dashboard.settings import DashboardSettings
+
+_GRAPH_CONFIG = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
+_MAP_CONFIG = {**_GRAPH_CONFIG, "scrollZoom": True}
+
+
+def page(settings: DashboardSettings) -> Any:
+    """The page without data; the script in `assets` asks for it and shows the parts that fit its state."""
+    stores = [dcc.Store(id=name) for name in ("ask", "news", "ask-choices", "choices")]
+    content = [_toolbar(), _notice(), _empty(settings.ingest_url), _unknown(), html.Div(id="cards", className="cards")]
+    return html.Div([dcc.Location(id="url", refresh=False), *stores, *content], id="live", className="live")
+
+
+def sensor_card(card: Card, settings: DashboardSettings) -> Any:
+    """The card of one sensor, known or not: title, unit, rate, current values, chart or track, texts."""
+    title = sensors.title(card.sensor)
+    parts = [_heading(card, title)]
+    if card.numbers:
+        parts += [_values(card), _graph(card, settings), html.P("", className="note", **{"data-part": "note"})]
+    if card.texts:
+        parts.append(html.Ol([], className="texts", **{"data-part": "texts"}))
+    return html.Article(
+        parts,
+        className="card",
+        style={"order": sensors.place(card.sensor)},
+        **{"data-sensor": card.sensor, "aria-label": title},
+    )
+
+
+def _toolbar() -> Any:
+    return html.Div(
+        [
+            dmc.Select(id="device", label="Phone", data=[], searchable=True, allowDeselect=False, nothingFoundMessage="No such phone"),
+            dmc.Select(id="session", label="Recording", data=[], allowDeselect=False, maxDropdownHeight=360),
+            html.Div(
+                [
+                    html.Span("Shown", className="label", id="range-label"),
+                    dmc.SegmentedControl(
+                        id="range",
+                        value=DEFAULT_RANGE,
+                        data=[{"value": name, "label": chosen.text} for name, chosen in RANGES.items()],
+                        fullWidth=True,
+                        **{"aria-label": "How much time the charts show"},
+                    ),
+                ],
+                className="range",
+            ),
+        ],
+        className="toolbar",
+    )
+
+
+def _notice() -> Any:
+    """One line above the cards: why they stand still. Words and button come from the script."""
+    words = html.Span("", id="notice-text")
+    button = html.Button("", id="notice-button", className="link", hidden=True)
+    return html.Div([words, button], id="notice", className="notice", role="status", hidden=True)
+
+
+def _empty(ingest_url: str) -> Any:
+    steps = [
+        dmc.ListItem(["Install ", dmc.Text("Sensor Logger", span=True, fw=600), " on a phone (iOS or Android)."]),
+        dmc.ListItem("In its settings open “Data Streaming”, switch on “HTTP Push” and enter this push URL:"),
+        dmc.ListItem("Tap “Tap to Test Pushing”: the app says that it worked."),
+        dmc.ListItem("Start a recording. It appears here by itself within seconds."),
+    ]
+    url = dmc.CodeHighlight(code=ingest_url, language="text", copyLabel="Copy", copiedLabel="Copied")
+    return dmc.Paper(
+        [
+            dmc.Title("No phone has sent anything yet", order=2, size="h3"),
+            dmc.Text("Here is how to connect one:", c="dimmed", mb="sm"),
+            dmc.List([*steps[:2], html.Div(url, className="push-url"), *steps[2:]], type="ordered", spacing="xs"),
+        ],
+        id="empty",
+        withBorder=True,
+        p="xl",
+        className="state",
+    )
+
+
+def _unknown() -> Any:
+    return dmc.Paper(
+        [
+            dmc.Title("This recording is not here", order=2, size="h3"),
+            dmc.Text("The link names a phone or a recording that nobody has sent, or that has been deleted.", c="dimmed", mb="sm"),
+            html.A("Show the newest recording", href="/"),
+        ],
+        id="unknown",
+        withBorder=True,
+        p="xl",
+        className="state",
+    )
+
+
+def _heading(card: Card, title: str) -> Any:
+    unit = sensors.shared_unit(card.sensor, card.numbers)
+    return html.Header(
+        [
+            html.H2([title, *([html.Span(unit, className="unit")] if unit else [])]),
+            html.Span("", className="rate", **{"data-part": "rate"}),
+        ]
+    )
+
+
+def _values(card: Card) -> Any:
+    return html.Div([_value(card, position) for position in range(len(card.numbers))], className="values")
+
+
+def _value(card: Card, position: int) -> Any:
+    """A channel's newest value; pressing it hides and shows the channel's line."""
+    channel = card.numbers[position]
+    unit = "" if sensors.shared_unit(card.sensor, card.numbers) else sensors.unit(card.sensor, channel)
+    return html.Button(
+        [
+            html.Span(className="dot", style={"background": figures.color(position)}),
+            html.Span(channel, className="channel"),
+            html.Span("–", className="figure", **{"data-part": "value"}),
+            *([html.Span(unit, className="unit")] if unit else []),
+        ],
+        type="button",
+        className="value",
+        **{"data-channel": channel, "aria-pressed": "false" if channel in _hidden(card) else "true"},
+    )
+
+
+def _graph(card: Card, settings: DashboardSettings) -> Any:
+    if {"latitude", "longitude"} <= set(card.numbers):
+        if settings.map_tiles_url:
+            tiles = figures.tile_map(settings.map_tiles_url, settings.map_attribution)
+            return _chart("map", tiles, _MAP_CONFIG)
+        return _chart("track", figures.track(), _GRAPH_CONFIG)
+    return _chart("chart", figures.chart(card.numbers, _hidden(card)), _GRAPH_CONFIG)
+
+
+def _chart(kind: str, figure: figures.Figure, config: dict[str, Any]) -> Any:
+    return html.Div(dcc.Graph(figure=figure, config=config, responsive=True), className=f"graph {kind}", **{"data-chart": kind})
+
+
+def _hidden(card: Card) -> list[str]:
+    """Channels whose lines are off at first: accuracy (0 to 3) would flatten the others' lines."""
+    return ["accuracy"] if len(card.numbers) > 1 else []

@@ -1,0 +1,33 @@
+"""Settings of the dashboard."""
+
+from dataclasses import dataclass
+
+from services.common.database import DatabaseSettings
+from services.common.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class DashboardSettings:
+    """What the pages and the server need; how to reach PostgreSQL stands in `DashboardDatabaseSettings`."""
+
+    host: str = setting("DASHBOARD_HOST", "address that the web page listens on", "0.0.0.0")  # noqa: S104  # a container's
+    port: int = setting("DASHBOARD_PORT", "port of the web page", 8050)
+    metrics_port: int = setting("DASHBOARD_METRICS_PORT", "port of the Prometheus metrics", 9103)
+    threads: int = setting("DASHBOARD_THREADS", "requests that are answered at the same time", 16)
+    ingest_url: str = setting(
+        "INGEST_URL", "address that phones push to, shown to people", "http://127.0.0.1:5000/sensor_data"
+    )
+    map_tiles_url: str = setting(
+        "MAP_TILES_URL", "map tiles with {z}, {x} and {y}; empty for a plain grid in metres and no other host", ""
+    )
+    map_attribution: str = setting("MAP_ATTRIBUTION", "whom the map thanks for its tiles", "")
+    log_format: str = setting("LOG_FORMAT", "json or text", "json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DashboardDatabaseSettings(DatabaseSettings):
+    """Where PostgreSQL is; the dashboard connects with its own role, which can only read sensor data."""
+
+    user: str = setting("DATABASE_USER", "role of the dashboard", "dashboard")
+    connections: int = setting("DASHBOARD_DATABASE_CONNECTIONS", "most connections to PostgreSQL", 6)
+    statement_timeout_s: float = setting("DASHBOARD_STATEMENT_TIMEOUT_S", "longest a query may take, in s", 10.0)
