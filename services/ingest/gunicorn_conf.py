@@ -1,0 +1,101 @@
+"""gunicorn's configuration.
+
+`python -m gunicorn --config python:services.ingest.gunicorn_conf services.ingest.wsgi:application`
+"""
+
+import os
+import resource
+import shutil
+import socket
+import sys
+import tempfile
+from typing import Any, Final
+
+from gunicorn.glogging import Logger
+
+from services.common import logs
+from services.common.settings import SettingsError, describe, load
+from services.ingest.settings import IngestSettings
+
+_SPARE_THREADS: Final = 16  # answer at once while all others wait for Kafka
+_OPEN_FILES: Final = 8192
+_METRICS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+try:
+    _settings = load(IngestSettings, os.environ)
+except SettingsError as error:
+    sys.exit(str(error))
+
+
+class IngestLogger(Logger):  # type: ignore[misc]  # published without types
+    """gunicorn's own lines, in the form of all others."""
+
+    def setup(self, cfg: Any) -> None:  # noqa: ARG002  # gunicorn's signature
+        """Called by gunicorn in the master, before anything is logged."""
+        logs.configure("ingest", _settings.log_format)
+        self.error_log.setLevel("INFO")
+        self.error_log.propagate = True
+
+
+def on_starting(server: Any) -> None:
+    """Prepare what all workers share: their limit of open files, and where their metrics are kept and asked for."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_open_files(), most))
+    os.environ[_METRICS_DIR] = tempfile.mkdtemp(prefix="ingest-metrics-")
+    try:
+        server.metrics_listener = socket.create_server((_settings.host, _settings.metrics_port))
+    except OSError as error:
+        sys.exit(f"INGEST_METRICS_PORT={_settings.metrics_port} cannot be listened on: {error.strerror}")
+    server.log.info("starting", extra={"fields": describe(_settings)})
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Hand the metrics' socket to the worker: whichever worker is asked answers for all."""
+    worker.metrics_listener = server.metrics_listener
+
+
+def post_worker_init(worker: Any) -> None:
+    """Start answering for metrics."""
+    from services.ingest import metrics  # reads the metrics' directory when it is imported
+
+    metrics.serve(worker.metrics_listener)
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Deliver what is still queued."""
+    if hasattr(worker, "wsgi"):
+        from services.ingest.wsgi import publisher
+
+        publisher.close()
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Forget the gauges of a worker that has ended; its counters stay."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # published without types
+
+
+def on_exit(_server: Any) -> None:
+    """Remove the metrics' directory."""
+    shutil.rmtree(os.environ[_METRICS_DIR], ignore_errors=True)
+
+
+def _open_files() -> int:
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(soft, _OPEN_FILES if most == resource.RLIM_INFINITY else min(most, _OPEN_FILES))
+
+
+bind = f"{_settings.host}:{_settings.port}"
+workers = _settings.workers
+worker_class = "services.ingest.worker.IngestWorker"
+logger_class = IngestLogger
+threads = _settings.max_in_flight + _SPARE_THREADS
+worker_connections = _open_files() // 2
+keepalive = 75
+graceful_timeout = int(_settings.acknowledge_timeout_s) + 5
+timeout = 30
+limit_request_line = 2048
+limit_request_fields = 64
+limit_request_field_size = 4096
+control_socket_disable = True

@@ -1,0 +1,93 @@
+"""Ingest's metrics: each declared here, each behind a verb, so that no caller invents a name or a label.
+
+With `PROMETHEUS_MULTIPROC_DIR` set, as gunicorn's configuration does, all workers count together and any of them
+answers for all.
+"""
+
+import os
+import socket
+import threading
+from http.server import ThreadingHTTPServer
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    MetricsHandler,
+    disable_created_metrics,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from services.ingest.errors import Code
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_BYTES = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 2097152)
+
+_messages = Counter("ingest_messages_accepted", "Messages that Kafka acknowledged")
+_readings = Counter("ingest_readings_accepted", "Readings of the messages that Kafka acknowledged")
+_test_pushes = Counter("ingest_test_pushes", "Test pushes that Kafka acknowledged")
+_errors = Counter("ingest_errors", "Requests that were not answered with 200, by code", ["code"])
+_body_bytes = Histogram("ingest_message_bytes", "Sizes of the records of accepted messages", buckets=_BYTES)
+_request_seconds = Histogram("ingest_request_seconds", "From a request's head to its answer", buckets=_SECONDS)
+_acknowledge_seconds = Histogram("ingest_acknowledge_seconds", "Waits for Kafka's acknowledgement", buckets=_SECONDS)
+_in_flight = Gauge("ingest_requests_in_flight", "Requests being handled", multiprocess_mode="livesum")
+_kafka_errors = Counter("ingest_kafka_errors", "Faults that the Kafka client reported")
+_producers = Counter("ingest_producers_replaced", "Producers replaced after a fatal error")
+
+
+def serve(listener: socket.socket) -> None:
+    """Answer `/metrics` on a listening socket, which workers may share, from a thread of this process."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    server = ThreadingHTTPServer(listener.getsockname()[:2], MetricsHandler.factory(registry), bind_and_activate=False)
+    server.socket.close()
+    server.socket = listener
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+
+
+def record_message_accepted(readings: int, size: int) -> None:
+    """Count a message that was answered with 200."""
+    _messages.inc()
+    _readings.inc(readings)
+    _body_bytes.observe(size)
+
+
+def record_test_push() -> None:
+    """Count a test push that was answered with 200."""
+    _test_pushes.inc()
+
+
+def record_error(code: Code) -> None:
+    """Count an answer that is not 200."""
+    _errors.labels(code).inc()
+
+
+def record_request_started() -> None:
+    """A request is being handled from now on."""
+    _in_flight.inc()
+
+
+def record_request_ended(seconds: float) -> None:
+    """A request has been handled, whatever the answer."""
+    _in_flight.dec()
+    _request_seconds.observe(seconds)
+
+
+def record_acknowledgement(seconds: float) -> None:
+    """A record was acknowledged."""
+    _acknowledge_seconds.observe(seconds)
+
+
+def record_kafka_error() -> None:
+    """The Kafka client reported a fault of a connection or of itself."""
+    _kafka_errors.inc()
+
+
+def record_producer_replaced() -> None:
+    """A producer failed for good and has a successor."""
+    _producers.inc()

@@ -1,0 +1,174 @@
+"""Kafka: one idempotent producer per worker, and the wait for the acknowledgement of each record."""
+
+import logging
+import threading
+import time
+from typing import Final, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Producer as Client
+
+from services.ingest import metrics
+from services.ingest.errors import IngestError
+from services.ingest.log_limit import LimitedLog
+from services.ingest.record import Record
+from services.ingest.settings import IngestSettings
+
+_PROBE_PERIOD_S: Final = 2.0
+_PROBE_TIMEOUT_S: Final = 3.0
+_REPLACE_PAUSE_S: Final = 2.0
+_TOO_LARGE: Final = frozenset([KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE])
+
+log = logging.getLogger("services.ingest")
+
+
+class Publisher(Protocol):
+    """Where records go."""
+
+    def publish(self, record: Record) -> None:
+        """Return once the record is stored for good. Raises `IngestError` when that is not certain."""
+
+    def checks(self) -> dict[str, str]:
+        """Each check by its name: "ok", or one sentence that says what is wrong."""
+
+
+class KafkaPublisher:
+    """A `Publisher` to Kafka. To be made after the fork: librdkafka's threads do not survive one."""
+
+    def __init__(self, settings: IngestSettings) -> None:
+        """Raises `KafkaException` when the settings or the files they name cannot be used; needs no broker."""
+        self._settings = settings
+        self._errors = LimitedLog(period_s=10)
+        self._stopped = threading.Event()
+        self._fatal: str | None = None
+        self._kafka = "not reached yet"
+        self._client = self._make_client()
+        self._threads = [
+            threading.Thread(target=self._poll, name="kafka-poll", daemon=True),
+            threading.Thread(target=self._probe, name="kafka-probe", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def publish(self, record: Record) -> None:
+        """Produce the record and wait for its delivery report, at most as long as the settings say."""
+        started = time.monotonic()
+        delivery = _Delivery()
+        try:
+            self._client.produce(
+                record.topic, record.value, record.key, on_delivery=delivery.report, headers=record.headers
+            )
+        except BufferError:
+            raise IngestError("queue_full") from None
+        except KafkaException as error:
+            raise self._refusal(error.args[0]) from None
+        if not delivery.wait(self._settings.acknowledge_timeout_s):
+            raise IngestError("not_acknowledged")
+        if delivery.error is not None:
+            raise self._refusal(delivery.error)
+        metrics.record_acknowledgement(time.monotonic() - started)
+
+    def checks(self) -> dict[str, str]:
+        """Whether the brokers answered lately, and whether the producer can still be used."""
+        return {"kafka": self._kafka, "producer": self._fatal or "ok"}
+
+    def close(self) -> None:
+        """Deliver what is queued, then stop. Threads that wait in `publish` get their answer."""
+        self._client.flush(self._settings.acknowledge_timeout_s)
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _make_client(self) -> Client:
+        settings = self._settings
+        return Client(
+            {
+                "bootstrap.servers": settings.bootstrap_servers,
+                "client.id": "ingest",
+                "security.protocol": "ssl",
+                "ssl.ca.location": str(settings.kafka_ca_file),
+                "ssl.certificate.location": str(settings.kafka_certificate_file),
+                "ssl.key.location": str(settings.kafka_certificate_file),
+                "enable.idempotence": True,
+                "acks": "all",
+                "compression.type": "lz4",
+                "linger.ms": settings.linger_ms,
+                # A record that nobody waits for any more must not stay queued: its sender sends it again.
+                "message.timeout.ms": int(settings.acknowledge_timeout_s * 1000),
+                "message.max.bytes": 2 * settings.max_body_bytes,  # numbers may take more room when encoded again
+                "queue.buffering.max.messages": settings.max_queued_records,
+                "reconnect.backoff.ms": 100,
+                "reconnect.backoff.max.ms": 1000,
+                "socket.connection.setup.timeout.ms": 5000,
+                "socket.keepalive.enable": True,
+                "socket.nagle.disable": True,
+                "log_level": 2,  # the same faults come to error_cb
+                "error_cb": self._report_error,
+            }
+        )
+
+    def _report_error(self, error: KafkaError) -> None:
+        metrics.record_kafka_error()
+        if error.fatal():
+            self._fatal = f"The producer failed for good: {error.str()}."
+        self._errors.write(logging.ERROR, error.name(), f"kafka: {error.str()}")
+
+    def _refusal(self, error: KafkaError) -> IngestError:
+        if error.code() in _TOO_LARGE:
+            return IngestError("body_too_large")
+        self._errors.write(logging.ERROR, f"delivery {error.name()}", f"kafka did not take a record: {error.str()}")
+        return IngestError("not_acknowledged")
+
+    def _poll(self) -> None:
+        """Serve delivery reports and errors until closed; put a new producer in the place of one that failed."""
+        while not self._stopped.is_set():
+            self._client.poll(0.1)
+            if self._fatal is not None:
+                self._replace()
+
+    def _replace(self) -> None:
+        failed = self._client
+        failed.purge()
+        failed.flush(1)
+        self._stopped.wait(_REPLACE_PAUSE_S)
+        self._client = self._make_client()
+        self._fatal = None
+        metrics.record_producer_replaced()
+        log.warning("kafka: made a new producer")
+
+    def _probe(self) -> None:
+        """Ask the brokers for the topic again and again, so that readiness is known without asking them."""
+        while True:
+            was, self._kafka = self._kafka, self._ask()
+            if was != self._kafka:
+                log.log(logging.INFO if self._kafka == "ok" else logging.WARNING, "kafka: %s", self._kafka)
+            if self._stopped.wait(_PROBE_PERIOD_S):
+                return
+
+    def _ask(self) -> str:
+        try:
+            topics = self._client.list_topics(self._settings.topic, timeout=_PROBE_TIMEOUT_S).topics
+        except KafkaException as error:
+            return f"no answer from {self._settings.bootstrap_servers}: {error.args[0].str()}"
+        fault = topics[self._settings.topic].error
+        return "ok" if fault is None else f"topic {self._settings.topic}: {fault.str()}"
+
+
+class _Delivery:
+    """What became of one record; a bare lock because this is made and waited on for every request."""
+
+    __slots__ = ("_pending", "error")
+
+    def __init__(self) -> None:
+        self.error: KafkaError | None = None
+        self._pending = threading.Lock()
+        self._pending.acquire()
+
+    def report(self, error: KafkaError | None, _message: Message) -> None:
+        """Called once by the client's poll."""
+        self.error = error
+        self._pending.release()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the report came in time."""
+        return self._pending.acquire(timeout=timeout_s)

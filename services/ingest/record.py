@@ -1,0 +1,35 @@
+"""Record: from the bytes of a message to what is written to Kafka."""
+
+from typing import NamedTuple
+
+from services.common.message import MessageError, TestPush, parse_message
+from services.ingest.errors import IngestError
+from services.ingest.settings import IngestSettings
+
+Headers = list[tuple[str, str | bytes | None]]
+
+
+class Record(NamedTuple):
+    """One record of `topic`; records with the same key keep their order. `readings` is None for a test push."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers
+    readings: int | None
+
+
+def make_record(body: bytes, trace: str | None, settings: IngestSettings) -> Record:
+    """The record of a request's body. Raises `IngestError` when the body is not a message or has too many readings."""
+    try:
+        message, value = parse_message(body)
+    except MessageError as error:
+        raise IngestError(error.code, error.detail) from None
+    headers: Headers = [("traceparent", trace.encode())] if trace else []
+    key = message.deviceId.encode()
+    if isinstance(message, TestPush):
+        return Record(settings.test_topic, key, value, headers, None)
+    readings = len(message.payload)
+    if readings > settings.max_readings:
+        raise IngestError("too_many_readings")
+    return Record(settings.topic, key, value, headers, readings)

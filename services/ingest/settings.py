@@ -1,0 +1,28 @@
+"""Settings of ingest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.common.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestSettings:
+    """What a worker needs; how many workers there are and where they listen is for gunicorn."""
+
+    host: str = setting("INGEST_HOST", "address to listen on", "0.0.0.0")  # noqa: S104  # in a container: all
+    port: int = setting("INGEST_PORT", "port of the HTTP ingest", 5000)
+    metrics_port: int = setting("INGEST_METRICS_PORT", "port of the Prometheus metrics", 9101)
+    workers: int = setting("INGEST_WORKERS", "worker processes, each with its own producer", 1)
+    max_in_flight: int = setting("INGEST_MAX_IN_FLIGHT", "requests that one worker handles at a time", 64)
+    max_body_bytes: int = setting("INGEST_MAX_BODY_BYTES", "largest body, as sent and inflated", 2 << 20)
+    max_readings: int = setting("INGEST_MAX_READINGS", "most readings of a message", 50_000)
+    acknowledge_timeout_s: float = setting("INGEST_ACKNOWLEDGE_TIMEOUT_S", "how long to wait for Kafka", 5.0)
+    bootstrap_servers: str = setting("KAFKA_BOOTSTRAP_SERVERS", "host:port of the brokers, with commas between")
+    topic: str = setting("KAFKA_TOPIC", "topic of the messages", "sensor-messages")
+    test_topic: str = setting("KAFKA_TEST_TOPIC", "topic of the test pushes", "test-pushes")
+    kafka_ca_file: Path = setting("KAFKA_CA_FILE", "certificate of the CA that signed the brokers'")
+    kafka_certificate_file: Path = setting("KAFKA_CERTIFICATE_FILE", "PEM with this client's key and certificates")
+    linger_ms: float = setting("INGEST_LINGER_MS", "how long a record waits for others to share its request", 5.0)
+    max_queued_records: int = setting("INGEST_MAX_QUEUED_RECORDS", "records that wait for Kafka in a worker", 1000)
+    log_format: str = setting("LOG_FORMAT", "json or text", "json")
