@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
 from typing import Any, Final
 
 import zstandard
@@ -125,11 +127,14 @@ def latest_values(columns: Columns) -> dict[str, tuple[float, float]]:
 
 
 def rate_hz(times: Sequence[float]) -> float | None:
-    """Readings per second over the last 10 s of `times` (ms, in any order); None with fewer than two."""
+    """Readings per second over the last 10 s of `times` (ms, in any order); None with fewer than two.
+
+    It is the usual rate, from the median distance: missing messages do not lower it.
+    """
     newest = max(times, default=0.0)
-    recent = [time for time in times if time > newest - _RATE_OVER_MS]
-    length = newest - min(recent, default=newest)
-    return round((len(recent) - 1) * 1000 / length, 3) if length else None
+    recent = sorted(time for time in times if time > newest - _RATE_OVER_MS)
+    distances = [later - earlier for earlier, later in pairwise(recent) if later > earlier]
+    return round(1000 / median(distances), 3) if distances else None
 
 
 def is_beyond(cursor: tuple[int, int], seen: Cursor) -> bool:

@@ -18,6 +18,7 @@ COLORS: Final = (
     "#868e96",
 )
 _BAND_OPACITY: Final = 0.22
+_BETWEEN_PANELS: Final = 0.09
 Figure = dict[str, Any]
 
 
@@ -26,13 +27,19 @@ def color(position: int) -> str:
     return COLORS[position % len(COLORS)]
 
 
-def chart(channels: Sequence[str], hidden: Sequence[str] = ()) -> Figure:
-    """Two traces per channel: the band between its minima and maxima, and the line of its values above it."""
+def chart(groups: Sequence[Sequence[str]], hidden: Sequence[str] = ()) -> Figure:
+    """One panel per group of channels, above one time axis.
+
+    Each channel has two traces: the band between its minima and maxima, and the line of its values above it.
+    """
     traces = []
-    for position, channel in enumerate(channels):
-        visible = channel not in hidden
-        traces += [_band(channel, color(position), visible), _line(channel, color(position), visible)]
-    return {"data": traces, "layout": _layout(xaxis=_time_axis(), yaxis=_axis(nticks=5))}
+    for panel, channels in enumerate(groups):
+        axis = "y" if panel == 0 else f"y{panel + 1}"
+        for channel in channels:
+            shade = color(len(traces) // 2)
+            shared = {"yaxis": axis, "visible": channel not in hidden}
+            traces += [{**_band(channel, shade), **shared}, {**_line(channel, shade), **shared}]
+    return {"data": traces, "layout": _layout(xaxis=_time_axis(len(groups)), **_panels(len(groups)))}
 
 
 def track() -> Figure:
@@ -40,7 +47,7 @@ def track() -> Figure:
     east = _axis(ticksuffix=" m", nticks=6, zeroline=False)
     north = _axis(ticksuffix=" m", nticks=6, zeroline=False, scaleanchor="x", scaleratio=1)
     traces = [_way("scatter", x=[], y=[]), _here("scatter", x=[], y=[])]
-    return {"data": traces, "layout": _layout(xaxis=east, yaxis=north, height=300, hovermode="closest")}
+    return {"data": traces, "layout": _layout(xaxis=east, yaxis=north, hovermode="closest")}
 
 
 def tile_map(tiles_url: str, attribution: str) -> Figure:
@@ -48,10 +55,21 @@ def tile_map(tiles_url: str, attribution: str) -> Figure:
     source = {"type": "raster", "tiles": [tiles_url], "tileSize": 256, "attribution": attribution}
     style = {"version": 8, "sources": {"tiles": source}, "layers": [{"id": "tiles", "type": "raster", "source": "tiles"}]}
     traces = [_way("scattermap", lon=[], lat=[]), _here("scattermap", lon=[], lat=[])]
-    return {"data": traces, "layout": _layout(map={"style": style, "zoom": 15}, height=300, hovermode="closest")}
+    return {"data": traces, "layout": _layout(map={"style": style, "zoom": 15}, hovermode="closest")}
 
 
-def _band(channel: str, shade: str, visible: bool) -> Figure:
+def _panels(count: int) -> Figure:
+    """The value axes from the top down."""
+    height = (1 - _BETWEEN_PANELS * (count - 1)) / count
+    axes = {}
+    for panel in range(count):
+        top = 1 - panel * (height + _BETWEEN_PANELS)
+        name = "yaxis" if panel == 0 else f"yaxis{panel + 1}"
+        axes[name] = _axis(nticks=max(3, 6 - count), domain=[max(0.0, top - height), top])
+    return axes
+
+
+def _band(channel: str, shade: str) -> Figure:
     red, green, blue = (int(shade[start : start + 2], 16) for start in (1, 3, 5))
     return {
         "type": "scatter",
@@ -63,11 +81,10 @@ def _band(channel: str, shade: str, visible: bool) -> Figure:
         "fill": "toself",
         "fillcolor": f"rgba({red},{green},{blue},{_BAND_OPACITY})",
         "hoverinfo": "skip",
-        "visible": visible,
     }
 
 
-def _line(channel: str, shade: str, visible: bool) -> Figure:
+def _line(channel: str, shade: str) -> Figure:
     return {
         "type": "scatter",
         "meta": {"channel": channel, "part": "line"},
@@ -79,7 +96,6 @@ def _line(channel: str, shade: str, visible: bool) -> Figure:
         "marker": {"size": 4, "color": shade},
         "connectgaps": False,
         "hovertemplate": "%{y:.5~g}",
-        "visible": visible,
     }
 
 
@@ -93,8 +109,9 @@ def _here(kind: str, **places: list[float]) -> Figure:
     return {"type": kind, "meta": {"part": "here"}, "mode": "markers", "marker": marker, "hoverinfo": "text", **places}
 
 
-def _time_axis() -> Figure:
-    return _axis(type="date", nticks=5, hoverformat="%H:%M:%S.%L", showspikes=False)
+def _time_axis(panels: int) -> Figure:
+    lowest = "y" if panels == 1 else f"y{panels}"
+    return _axis(type="date", nticks=5, hoverformat="%H:%M:%S.%L", showspikes=False, anchor=lowest)
 
 
 def _axis(**more: Any) -> Figure:
@@ -103,7 +120,7 @@ def _axis(**more: Any) -> Figure:
 
 def _layout(**more: Any) -> Figure:
     return {
-        "height": 190,
+        "autosize": True,
         "margin": {"l": 52, "r": 10, "t": 8, "b": 26},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",

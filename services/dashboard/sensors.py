@@ -6,11 +6,15 @@ from typing import Final, NamedTuple
 
 
 class Sensor(NamedTuple):
-    """How a known sensor is shown. `units` names the channels whose unit is not `unit`."""
+    """How a known sensor is shown. `units` names the channels whose unit is not `unit`.
+
+    Readings of an event are single happenings: no line connects them, and one that repeats another is news too.
+    """
 
     title: str
     unit: str = ""
     units: Mapping[str, str] = {}
+    is_event: bool = False
 
 
 _ROTATION: Final = {"qw": "", "qx": "", "qy": "", "qz": ""}
@@ -40,7 +44,7 @@ KNOWN: Final[Mapping[str, Sensor]] = {
     "locationgps": Sensor("Location by satellite", "m", _PLACE),
     "locationnetwork": Sensor("Location by network", "m", _PLACE),
     "activity": Sensor("Activity"),
-    "annotation": Sensor("Annotations", units={"millisecond_press_duration": "ms"}),
+    "annotation": Sensor("Annotations", units={"millisecond_press_duration": "ms"}, is_event=True),
     "battery": Sensor("Battery"),
     "pedometer": Sensor("Steps"),
     "compass": Sensor("Compass", "°"),
@@ -77,6 +81,20 @@ def unit(sensor: str, channel: str) -> str:
     if known is None or channel in _UNITLESS and channel not in known.units:
         return ""
     return known.units.get(channel, known.unit)
+
+
+def is_event(sensor: str) -> bool:
+    """True when the sensor's readings are happenings and not samples of something that goes on."""
+    known = KNOWN.get(sensor.lower())
+    return known is not None and known.is_event
+
+
+def by_unit(sensor: str, channels: Iterable[str]) -> list[list[str]]:
+    """The channels in groups that can share one scale: those of one unit, in the order of each group's first."""
+    groups: dict[str, list[str]] = {}
+    for channel in channels:
+        groups.setdefault(unit(sensor, channel), []).append(channel)
+    return list(groups.values())
 
 
 def shared_unit(sensor: str, channels: Iterable[str]) -> str:

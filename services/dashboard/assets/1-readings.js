@@ -2,6 +2,7 @@
 (function () {
   "use strict";
 
+  const LEAST_GAP_MS = 100; // shorter pauses are the phone's own unevenness
   const PRECISE = new Set(["latitude", "longitude"]);
 
   /** Points of one sensor at full rate: `times` in ms, ascending; `channels[name]` beside them, null where absent. */
@@ -93,10 +94,11 @@
     }
   }
 
-  /** Newest changes of a sensor's texts: of equal values in a row only the first stays. */
+  /** Newest texts of a sensor: of equal values of a channel in a row only the first stays, unless they are events. */
   class Texts {
-    constructor(most) {
+    constructor(most, areEvents) {
       this.most = most;
+      this.areEvents = areEvents;
       this.rows = [];
     }
 
@@ -105,7 +107,7 @@
       this.rows = this.rows.concat(rows.filter((row) => !known.has(JSON.stringify(row)))).sort((a, b) => a[0] - b[0]);
       const last = {};
       this.rows = this.rows.filter(([, channel, value]) => {
-        const isChange = last[channel] !== value;
+        const isChange = this.areEvents || last[channel] !== value;
         last[channel] = value;
         return isChange;
       });
@@ -126,14 +128,23 @@
     return low;
   }
 
-  /** From which distance on (ms) two neighbouring points have something missing between them. */
-  function gapOf(x, least) {
+  /** The usual distance (ms) of neighbouring points: the median of up to 200 of them. */
+  function usualDistance(x) {
     const distances = [];
     const stride = Math.max(1, Math.floor(x.length / 200));
     for (let place = 1; place < x.length; place += stride) distances.push(x[place] - x[place - 1]);
     distances.sort((a, b) => a - b);
-    const usual = distances.length ? distances[distances.length >> 1] : 0;
-    return Math.max(least, usual * 6);
+    return distances.length ? distances[distances.length >> 1] : 0;
+  }
+
+  /** From which distance on (ms) two neighbouring readings have something missing between them. */
+  function gapOfReadings(x) {
+    return Math.max(LEAST_GAP_MS, usualDistance(x) * 6);
+  }
+
+  /** The same for windows of `step` s: one that is missing shows, unless the sensor is too slow to fill each. */
+  function gapOfWindows(x, step, hz) {
+    return hz * step >= 2 ? 1500 * step : Math.max(2500 * step, usualDistance(x) * 3.5);
   }
 
   /** Lines {x, y} with a null where data is missing; `shift` is added to every time. */
@@ -148,6 +159,36 @@
       line.y.push(y[place]);
     }
     return line;
+  }
+
+  /** A line with at most two points per `width` ms: the lowest and the highest, so that no peak is lost to the eye. */
+  function thinned(line, width) {
+    const thin = { x: [], y: [] };
+    const put = (place) => {
+      thin.x.push(line.x[place]);
+      thin.y.push(line.y[place]);
+    };
+    let column = null;
+    let low = -1;
+    let high = -1;
+    const flush = () => {
+      if (low >= 0) put(Math.min(low, high));
+      if (high !== low) put(Math.max(low, high));
+      low = high = -1;
+    };
+    for (let place = 0; place < line.x.length; place += 1) {
+      const next = Math.floor(line.x[place] / width);
+      if (next !== column || line.y[place] === null) flush();
+      column = next;
+      if (line.y[place] === null) {
+        put(place);
+        continue;
+      }
+      if (low < 0 || line.y[place] < line.y[low]) low = place;
+      if (high < 0 || line.y[place] > line.y[high]) high = place;
+    }
+    flush();
+    return thin;
   }
 
   /** The outline of the min-max band: for each stretch without a gap along the maxima and back along the minima. */
@@ -182,10 +223,8 @@
     const last = latitudes.length - 1;
     const perDegree = 111320;
     const narrowing = Math.cos((latitudes[last] * Math.PI) / 180);
-    return {
-      x: longitudes.map((value) => (value - longitudes[last]) * perDegree * narrowing),
-      y: latitudes.map((value) => (value - latitudes[last]) * perDegree),
-    };
+    const from = (values, scale) => values.map((value) => (value === null ? null : (value - values[last]) * scale));
+    return { x: from(longitudes, perDegree * narrowing), y: from(latitudes, perDegree) };
   }
 
   /** A value in figures: always as many digits as can be read while it moves. */
@@ -196,7 +235,7 @@
     if (PRECISE.has(channel)) text = value.toFixed(5);
     else if (Number.isInteger(value) && size < 1e9) text = String(value);
     else if (size >= 1e6 || (size < 1e-4 && size > 0)) text = value.toExponential(2);
-    else text = value.toFixed(size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3);
+    else text = value.toFixed(size >= 1e5 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3);
     return text.replace("-", "−");
   }
 
@@ -217,5 +256,5 @@
     return `${Math.round(s / 86400)} days`;
   }
 
-  window.readings = { Points, Windows, Texts, gapOf, withGaps, band, inMetres, figure, rate, duration };
+  window.readings = { Points, Windows, Texts, gapOfReadings, gapOfWindows, withGaps, thinned, band, inMetres, figure, rate, duration };
 })();

@@ -2,8 +2,7 @@
 (function () {
   "use strict";
 
-  const { gapOf, withGaps, band, inMetres, figure, rate, duration } = window.readings;
-  const LEAST_GAP_MS = 100; // at full rate: shorter pauses are the phone's own unevenness
+  const { gapOfReadings, gapOfWindows, withGaps, thinned, band, inMetres, figure, rate, duration } = window.readings;
   const FEW_POINTS = 200; // up to so many are drawn as dots too, so that a single one is seen
   const THEMES = {
     light: { font: "#495057", grid: "rgba(73,80,87,0.15)", hover: "#ffffff", border: "#ced4da" },
@@ -31,6 +30,15 @@
 
   function setText(element, text) {
     if (element && element.textContent !== text) element.textContent = text;
+  }
+
+  /** Set a figure; its place grows to the longest seen and stays, so that neighbours do not jump. */
+  function setFigure(element, text) {
+    setText(element, text);
+    const widest = Math.max(text.length, Number(element.dataset.widest || 0));
+    if (String(widest) === element.dataset.widest) return;
+    element.dataset.widest = widest;
+    element.style.minWidth = `${widest}ch`;
   }
 
   /** Difference of the viewer's zone to UTC in ms at `time`: charts show the viewer's time. */
@@ -63,7 +71,7 @@
     const latest = held.latest[sensor] || {};
     for (const value of card.querySelectorAll("[data-channel]")) {
       const newest = latest[value.dataset.channel];
-      setText(part(value, "value"), figure(value.dataset.channel, newest && newest[1]));
+      setFigure(part(value, "value"), figure(value.dataset.channel, newest && newest[1]));
       const isOld = newest && held.view[1] - newest[0] > 60000;
       value.title = newest ? new Date(newest[0]).toLocaleString() + (isOld ? ", since then nothing new" : "") : "";
     }
@@ -99,96 +107,106 @@
     return new Set(Array.from(off, (value) => value.dataset.channel));
   }
 
-  /** Give the chart its new points; returns how many it shows. */
+  /** Give the chart what there is to show; returns how many points. */
   function drawChart(card, graph, sensor, held) {
     const shift = zone(held.view[1]);
+    const width = Math.max(1, (held.view[1] - held.view[0]) / Math.max(1, graph.clientWidth));
     const off = hiddenChannels(card);
-    const update = { x: [], y: [], mode: [], visible: [] };
     const lines = {};
     let count = 0;
     for (const trace of graph.data) {
       const channel = trace.meta.channel;
-      const line = lines[channel] || (lines[channel] = lineOf(held, sensor, channel, shift));
-      const shown = trace.meta.part === "band" ? line.band : line;
-      count += trace.meta.part === "line" ? line.x.length : 0;
-      update.x.push(shown.x);
-      update.y.push(shown.y);
-      update.mode.push(trace.meta.part === "line" && line.x.length <= FEW_POINTS && !held.step ? "lines+markers" : "lines");
-      update.visible.push(!off.has(channel));
+      const isLine = trace.meta.part === "line";
+      const line = lines[channel] || (lines[channel] = lineOf(held, sensor, channel, shift, width));
+      const shown = isLine ? line : line.band;
+      trace.x = shown.x;
+      trace.y = shown.y;
+      trace.visible = !off.has(channel) && shown.x.length > 0;
+      if (isLine) trace.mode = !held.step && line.x.length <= FEW_POINTS ? "lines+markers" : "lines";
+      count += isLine ? line.x.length : 0;
     }
-    const layout = { "xaxis.range": [held.view[0] + shift, held.view[1] + shift], ...colors("xaxis", "yaxis") };
-    layout["xaxis.tickformat"] = held.view[1] - held.view[0] > 86400000 ? "%e %b %H:%M" : held.step >= 10 ? "%H:%M" : "%H:%M:%S";
-    drawn.set(graph, update.x[0]);
-    window.Plotly.update(graph, update, layout);
+    drawn.set(graph, graph.data[0].x);
+    const layout = graph.layout;
+    Object.assign(layout.xaxis, { range: [held.view[0] + shift, held.view[1] + shift], tickformat: tickFormat(held) });
+    paint(layout);
+    layout.datarevision = (layout.datarevision || 0) + 1;
+    window.Plotly.react(graph, graph.data, layout);
     return count;
   }
 
-  function lineOf(held, sensor, channel, shift) {
-    if (!held.step) {
-      const points = held.points[sensor] ? held.points[sensor].of(channel) : { x: [], y: [] };
-      const line = withGaps(points.x, points.y, gapOf(points.x, LEAST_GAP_MS), shift);
-      return { ...line, band: { x: [], y: [] } };
-    }
+  function tickFormat(held) {
+    const length = held.view[1] - held.view[0];
+    if (length > 86400000) return "%e %b %H:%M";
+    return length > 1800000 ? "%H:%M" : "%H:%M:%S";
+  }
+
+  function lineOf(held, sensor, channel, shift, width) {
+    const { x, y } = valuesOf(held, sensor, channel);
+    if (!held.step) return { ...thinned(withGaps(x, y, gapOfReadings(x), shift), width), band: { x: [], y: [] } };
     const windows = (held.windows[sensor] || {})[channel];
-    if (!windows) return { x: [], y: [], band: { x: [], y: [] } };
-    const gap = gapOf(windows.x, 2500 * held.step) ;
+    const gap = gapOfWindows(x, held.step, held.rates[sensor] || 0);
     const middle = shift + held.step * 500; // a mean stands in the middle of its window
-    return { ...withGaps(windows.x, windows.mean, gap, middle), band: band(windows, gap, middle) };
+    return { ...withGaps(x, y, gap, middle), band: windows ? band(windows, gap, middle) : { x: [], y: [] } };
   }
 
   /** Give the track its places; returns how many it shows. */
   function drawWay(graph, sensor, held, kind) {
     const places = placesOf(held, sensor);
-    const count = places.times.length;
+    const last = places.times.length - 1;
+    drawn.set(graph, places.times);
+    if (last < 0) return 0;
     const titles = places.times.map((time) => new Date(time).toLocaleTimeString());
-    const last = count - 1;
-    drawn.set(graph, titles);
-    if (!count) return 0;
-    const layout = kind === "map" ? {} : colors("xaxis", "yaxis");
-    let update;
+    const text = [titles, [titles[last]]];
     if (kind === "map") {
-      update = {
-        lat: [places.latitude, [places.latitude[last]]],
-        lon: [places.longitude, [places.longitude[last]]],
-      };
-      layout["map.center"] = { lat: places.latitude[last], lon: places.longitude[last] };
+      const center = { lat: places.latitude[last], lon: places.longitude[last] };
+      const update = { lat: [places.latitude, [center.lat]], lon: [places.longitude, [center.lon]], text };
+      window.Plotly.update(graph, update, { "map.center": center });
     } else {
       const metres = inMetres(places.latitude, places.longitude);
-      update = { x: [metres.x, [metres.x[last]]], y: [metres.y, [metres.y[last]]] };
-      Object.assign(layout, squareRanges(metres, graph));
+      paint(graph.layout);
+      window.Plotly.update(
+        graph,
+        { x: [metres.x, [metres.x[last]]], y: [metres.y, [metres.y[last]]], text },
+        squareRanges(metres, graph),
+      );
     }
-    update.text = [titles, [titles[last]]];
-    window.Plotly.update(graph, update, layout);
-    return count;
+    return last + 1;
   }
 
-  /** Times and places that have both coordinates: readings, or the means of windows. */
+  /** Times and places that have both coordinates (readings, or the means of windows), with nulls where some are missing. */
   function placesOf(held, sensor) {
-    let latitude, longitude;
-    if (!held.step) {
-      const points = held.points[sensor];
-      latitude = points ? points.of("latitude") : { x: [], y: [] };
-      longitude = points ? points.of("longitude") : { x: [], y: [] };
-    } else {
-      const windows = held.windows[sensor] || {};
-      latitude = windows.latitude ? { x: windows.latitude.x, y: windows.latitude.mean } : { x: [], y: [] };
-      longitude = windows.longitude ? { x: windows.longitude.x, y: windows.longitude.mean } : { x: [], y: [] };
-    }
-    const byTime = new Map(longitude.x.map((time, place) => [time, longitude.y[place]]));
+    const latitude = valuesOf(held, sensor, "latitude");
+    const longitude = valuesOf(held, sensor, "longitude");
+    const east = new Map(longitude.x.map((time, place) => [time, longitude.y[place]]));
+    const gap = held.step ? gapOfWindows(latitude.x, held.step, held.rates[sensor] || 0) : gapOfReadings(latitude.x);
     const places = { times: [], latitude: [], longitude: [] };
-    latitude.x.forEach((time, place) => {
-      if (!byTime.has(time)) return;
+    const add = (time, north, value) => {
       places.times.push(time);
-      places.latitude.push(latitude.y[place]);
-      places.longitude.push(byTime.get(time));
+      places.latitude.push(north);
+      places.longitude.push(value);
+    };
+    latitude.x.forEach((time, place) => {
+      if (!east.has(time)) return;
+      const before = places.times[places.times.length - 1];
+      if (time - before > gap) add(before, null, null);
+      add(time, latitude.y[place], east.get(time));
     });
     return places;
+  }
+
+  function valuesOf(held, sensor, channel) {
+    if (!held.step) return held.points[sensor] ? held.points[sensor].of(channel) : { x: [], y: [] };
+    const windows = (held.windows[sensor] || {})[channel];
+    return windows ? { x: windows.x, y: windows.mean } : { x: [], y: [] };
   }
 
   /** Ranges with one scale on both axes that hold the whole way and are at least 20 m high. */
   function squareRanges(metres, graph) {
     const size = graph._fullLayout._size;
-    const span = (values) => [Math.min(...values), Math.max(...values)];
+    const span = (values) => {
+      const known = values.filter((value) => value !== null);
+      return [Math.min(...known), Math.max(...known)];
+    };
     const [west, east] = span(metres.x);
     const [south, north] = span(metres.y);
     const perPixel = Math.max((east - west) / size.w, (north - south) / size.h, 20 / size.h) * 1.15;
@@ -196,17 +214,22 @@
     return { "xaxis.range": around(west, east, size.w), "yaxis.range": around(south, north, size.h) };
   }
 
-  function colors(...axes) {
+  /** Put the colors of the scheme that is on into `layout`. */
+  function paint(layout) {
     const { font, grid, hover, border } = theme();
-    const layout = { "font.color": font, "hoverlabel.bgcolor": hover, "hoverlabel.bordercolor": border, "hoverlabel.font.color": font };
-    for (const axis of axes) layout[`${axis}.gridcolor`] = grid;
-    return layout;
+    layout.font = { ...layout.font, color: font };
+    layout.hoverlabel = { bgcolor: hover, bordercolor: border, font: { color: font } };
+    for (const name of Object.keys(layout)) {
+      if (/^[xy]axis\d*$/.test(name)) layout[name].gridcolor = grid;
+    }
   }
 
   /** True when Dash has put an empty figure where the last drawing was. */
   function wasReset(card) {
     const graph = card.querySelector("[data-chart] .js-plotly-plot");
-    return Boolean(graph && graph.data && drawn.has(graph) && graph.data[0].x && graph.data[0].x !== drawn.get(graph) && !graph.data[0].x.length && drawn.get(graph).length);
+    if (!graph || !graph.data || !drawn.has(graph)) return false;
+    const shown = graph.data[0].x || graph.data[0].lon || [];
+    return drawn.get(graph).length > 0 && shown.length === 0;
   }
 
   window.cards = { all, draw, isInSight, wasReset };

@@ -10,6 +10,7 @@
   const CHOICES_MS = 5000;
   const LOST_MS = 6000; // an answer that takes longer is not waited for; doubles until one comes
   const MOST_TEXTS = 30;
+  const EVENTS = new Set(["annotation"]); // sensors whose equal texts are separate happenings
   const GREEN_MS = 3000;
   const AMBER_MS = 15000;
 
@@ -23,6 +24,8 @@
   let choicesAskedAt = -Infinity;
   const dirty = new Set();
   let frame = null;
+  let allDrawnAt = 0;
+  let drawMs = 0; // what the last drawing took: a slow machine asks less often
 
   function nothing() {
     return { cursor: null, step: null, cards: "", view: [0, 0], points: {}, windows: {}, latest: {}, rates: {}, texts: {} };
@@ -54,7 +57,7 @@
     const isMoving = news && news.state === "live" && news.session.is_running;
     const pace = !isMoving ? PACE_MS.still : held.step ? PACE_MS.windows : PACE_MS.full;
     clearTimeout(timer);
-    timer = setTimeout(ask, Math.max(20, question.askedAt + pace - performance.now()));
+    timer = setTimeout(ask, Math.max(20, question.askedAt + Math.max(pace, 2 * drawMs) - performance.now()));
     question.askedAt = null;
   }
 
@@ -110,7 +113,7 @@
     keepLatest(answer);
     trim();
     showChoice(answer.session);
-    drawSoon();
+    drawNews(answer);
   }
 
   function keepLatest(answer) {
@@ -122,7 +125,8 @@
     }
     Object.assign(held.rates, answer.rates || {});
     for (const [sensor, rows] of Object.entries(answer.texts || {})) {
-      const texts = (held.texts[sensor] = held.texts[sensor] || new Texts(MOST_TEXTS));
+      const areEvents = EVENTS.has(sensor.toLowerCase());
+      const texts = (held.texts[sensor] = held.texts[sensor] || new Texts(MOST_TEXTS, areEvents));
       texts.add(rows);
       texts.version = question.id;
     }
@@ -136,13 +140,28 @@
 
   // --- drawing ------------------------------------------------------------------------------------------------
 
+  /** Draw the cards with something new; the others' time axes follow once a second. */
+  function drawNews(answer) {
+    if (answer.is_whole || performance.now() - allDrawnAt > 1000) return drawSoon();
+    for (const part of [answer.latest, answer.windows, answer.texts]) {
+      for (const sensor of Object.keys(part || {})) dirty.add(sensor);
+    }
+    requestDrawing();
+  }
+
   function drawSoon() {
+    allDrawnAt = performance.now();
     for (const card of window.cards.all()) dirty.add(card.dataset.sensor);
+    requestDrawing();
+  }
+
+  function requestDrawing() {
     if (frame === null) frame = requestAnimationFrame(drawDirty);
   }
 
   function drawDirty() {
     frame = null;
+    const started = performance.now();
     let isMissing = dirty.delete(null); // cards are on their way
     const present = new Set();
     for (const card of window.cards.all()) {
@@ -153,6 +172,7 @@
         else isMissing = true;
       }
     }
+    drawMs = performance.now() - started;
     if (isMissing) setTimeout(drawSoon, 100);
   }
 
@@ -284,12 +304,12 @@
     if (!document.hidden && news) ask();
   });
   document.addEventListener("click", (event) => {
-    const value = event.target.closest("[data-channel]");
+    const value = event.target.closest("button[data-channel]");
     if (!value) return;
     value.setAttribute("aria-pressed", value.getAttribute("aria-pressed") === "false");
     drawSoon();
   });
-  window.addEventListener("scroll", () => (frame = frame || requestAnimationFrame(drawDirty)), { passive: true });
+  window.addEventListener("scroll", requestDrawing, { passive: true });
   window.addEventListener("resize", drawSoon);
   new MutationObserver(drawSoon).observe(document.documentElement, { attributeFilter: ["data-mantine-color-scheme"] });
   setInterval(watch, 1000);

@@ -26,7 +26,9 @@ def sensor_card(card: Card, settings: DashboardSettings) -> Any:
     title = sensors.title(card.sensor)
     parts = [_heading(card, title)]
     if card.numbers:
-        parts += [_values(card), _graph(card, settings), html.P("", className="note", **{"data-part": "note"})]
+        parts.append(_values(card))
+    if card.numbers and not sensors.is_event(card.sensor):
+        parts += [_graph(card, settings), html.P("", className="note", **{"data-part": "note"})]
     if card.texts:
         parts.append(html.Ol([], className="texts", **{"data-part": "texts"}))
     return html.Article(
@@ -113,39 +115,56 @@ def _heading(card: Card, title: str) -> Any:
 
 
 def _values(card: Card) -> Any:
-    return html.Div([_value(card, position) for position in range(len(card.numbers))], className="values")
+    channels = [channel for group in _groups(card) for channel in group] if _has_lines(card) else card.numbers
+    return html.Div([_value(card, channel, place) for place, channel in enumerate(channels)], className="values")
 
 
-def _value(card: Card, position: int) -> Any:
-    """A channel's newest value; pressing it hides and shows the channel's line."""
-    channel = card.numbers[position]
+def _value(card: Card, channel: str, position: int) -> Any:
+    """A channel's newest value; where it has a line, pressing it hides and shows the line."""
     unit = "" if sensors.shared_unit(card.sensor, card.numbers) else sensors.unit(card.sensor, channel)
-    return html.Button(
-        [
-            html.Span(className="dot", style={"background": figures.color(position)}),
-            html.Span(channel, className="channel"),
-            html.Span("–", className="figure", **{"data-part": "value"}),
-            *([html.Span(unit, className="unit")] if unit else []),
-        ],
-        type="button",
-        className="value",
-        **{"data-channel": channel, "aria-pressed": "false" if channel in _hidden(card) else "true"},
-    )
+    words = [
+        html.Span(channel, className="channel"),
+        html.Span("–", className="figure", **{"data-part": "value"}),
+        *([html.Span(unit, className="unit")] if unit else []),
+    ]
+    if not _has_lines(card):
+        return html.Div(words, className="value", **{"data-channel": channel})
+    dot = html.Span(className="dot", style={"background": figures.color(position)})
+    pressed = {"aria-pressed": "false" if channel in _hidden(card) else "true"}
+    return html.Button([dot, *words], type="button", className="value", **{"data-channel": channel, **pressed})
+
+
+def _has_lines(card: Card) -> bool:
+    return not _is_place(card) and not sensors.is_event(card.sensor)
+
+
+def _is_place(card: Card) -> bool:
+    return {"latitude", "longitude"} <= set(card.numbers)
 
 
 def _graph(card: Card, settings: DashboardSettings) -> Any:
-    if {"latitude", "longitude"} <= set(card.numbers):
+    if _is_place(card):
         if settings.map_tiles_url:
             tiles = figures.tile_map(settings.map_tiles_url, settings.map_attribution)
             return _chart("map", tiles, _MAP_CONFIG)
         return _chart("track", figures.track(), _GRAPH_CONFIG)
-    return _chart("chart", figures.chart(card.numbers, _hidden(card)), _GRAPH_CONFIG)
+    groups = _groups(card)
+    return _chart("chart", figures.chart(groups, _hidden(card)), _GRAPH_CONFIG, 190 + 80 * (len(groups) - 1))
 
 
-def _chart(kind: str, figure: figures.Figure, config: dict[str, Any]) -> Any:
-    return html.Div(dcc.Graph(figure=figure, config=config, responsive=True), className=f"graph {kind}", **{"data-chart": kind})
+def _chart(kind: str, figure: figures.Figure, config: dict[str, Any], height: int = 300) -> Any:
+    """A graph at least `height` px high; it takes what its row of cards leaves it."""
+    graph = dcc.Graph(figure=figure, config=config, responsive=True)
+    return html.Div(graph, className="graph", style={"minHeight": height}, **{"data-chart": kind})
+
+
+def _groups(card: Card) -> list[list[str]]:
+    """The card's channels by panel; one whose line is off at first gets no panel of its own."""
+    hidden = _hidden(card)
+    groups = sensors.by_unit(card.sensor, [channel for channel in card.numbers if channel not in hidden])
+    return [groups[0] + hidden, *groups[1:]]
 
 
 def _hidden(card: Card) -> list[str]:
     """Channels whose lines are off at first: accuracy (0 to 3) would flatten the others' lines."""
-    return ["accuracy"] if len(card.numbers) > 1 else []
+    return ["accuracy"] if "accuracy" in card.numbers and len(card.numbers) > 1 else []
