@@ -1,0 +1,63 @@
+"""The record: every attempt to send a message with the answer it got, one JSON object per line.
+
+A line is written in one piece as soon as the answer is known, so a kill of this process loses at most the attempts in
+flight; it reaches the disk within a second. Exactly the messages with a line of status 200 are known to be
+acknowledged; a message whose only status is null (no answer came) may have been stored or not.
+"""
+
+import os
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+_SYNC_SECONDS = 1.0
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One POST. Times are in seconds since the Unix epoch; `answered_at` and `status` are null without an answer."""
+
+    sent_at: float
+    answered_at: float | None
+    status: int | None
+    detail: str
+    message: msgspec.Raw
+
+
+class Record:
+    """A record file that any thread may write to. An existing file is continued."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._lock = threading.Lock()
+        self._encoder = msgspec.json.Encoder()
+        self._synced = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.fsync(self._descriptor)
+        os.close(self._descriptor)
+
+    def write(self, attempt: Attempt) -> None:
+        """Add the attempt. Raises `OSError` when the disk is full or broken."""
+        line = memoryview(self._encoder.encode(attempt) + b"\n")
+        with self._lock:
+            try:
+                while line:
+                    line = line[os.write(self._descriptor, line) :]
+                self._sync_now_and_then()
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self._file)) from None
+
+    def _sync_now_and_then(self) -> None:
+        if time.monotonic() - self._synced > _SYNC_SECONDS:
+            os.fdatasync(self._descriptor)
+            self._synced = time.monotonic()
