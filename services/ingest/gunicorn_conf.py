@@ -25,6 +25,8 @@ try:
     _settings = load(IngestSettings, os.environ)
 except SettingsError as error:
     sys.exit(str(error))
+if _METRICS_DIR not in os.environ:  # before anything imports prometheus_client, which looks for it then
+    os.environ[_METRICS_DIR] = tempfile.mkdtemp(prefix="ingest-metrics-")
 
 
 class IngestLogger(Logger):  # type: ignore[misc]  # published without types
@@ -38,10 +40,9 @@ class IngestLogger(Logger):  # type: ignore[misc]  # published without types
 
 
 def on_starting(server: Any) -> None:
-    """Prepare what all workers share: their limit of open files, and where their metrics are kept and asked for."""
+    """Prepare what all workers share: their limit of open files, and where their metrics are asked for."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_open_files(), most))
-    os.environ[_METRICS_DIR] = tempfile.mkdtemp(prefix="ingest-metrics-")
     try:
         server.metrics_listener = socket.create_server((_settings.host, _settings.metrics_port))
     except OSError as error:
@@ -56,7 +57,7 @@ def post_fork(server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Start answering for metrics."""
-    from services.ingest import metrics  # reads the metrics' directory when it is imported
+    from services.ingest import metrics
 
     metrics.serve(worker.metrics_listener)
 

@@ -1,26 +1,16 @@
 """Ingest's metrics: each declared here, each behind a verb, so that no caller invents a name or a label.
 
-With `PROMETHEUS_MULTIPROC_DIR` set, as gunicorn's configuration does, all workers count together and any of them
-answers for all.
+Workers count together, in the directory that `PROMETHEUS_MULTIPROC_DIR` names, and any of them answers for all.
 """
 
-import os
 import socket
 import threading
 from http.server import ThreadingHTTPServer
 
-from prometheus_client import (
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    MetricsHandler,
-    disable_created_metrics,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, MetricsHandler
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from services.ingest.errors import Code
+from services.ingest.errors import ANSWERS, Code
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _BYTES = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 2097152)
@@ -36,14 +26,14 @@ _in_flight = Gauge("ingest_requests_in_flight", "Requests being handled", multip
 _kafka_errors = Counter("ingest_kafka_errors", "Faults that the Kafka client reported")
 _producers = Counter("ingest_producers_replaced", "Producers replaced after a fatal error")
 
+for _code in ANSWERS:
+    _errors.labels(_code)  # shown as 0 from the start: an increase from nothing would not be seen
+
 
 def serve(listener: socket.socket) -> None:
     """Answer `/metrics` on a listening socket, which workers may share, from a thread of this process."""
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
-    registry = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # published without types
     server = ThreadingHTTPServer(listener.getsockname()[:2], MetricsHandler.factory(registry), bind_and_activate=False)
     server.socket.close()
     server.socket = listener
