@@ -1,0 +1,60 @@
+"""Java libraries: collected by Maven from a pom.xml, accepted only as the list beside it says."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from ops.local.errors import LocalError
+from ops.local.processes import Command, run
+
+_GOAL: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+
+
+def collect(project: Path, destination: Path) -> None:
+    """Bring the libraries of `project` (pom.xml, jars.sha256) to `destination`, if they are not there and right.
+
+    Raises `LocalError` when the download fails or brings something else than the list says; nothing is left of it then.
+    """
+    expected = read_list(project / "jars.sha256")
+    if not find_fault(destination, expected):
+        return
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as work:
+        jars = Path(work, "jars")
+        _download(project / "pom.xml", jars, Path(work, "repository"))
+        if fault := find_fault(jars, expected):
+            raise LocalError(f"{fault}: the download is removed; start again, or look at {project / 'jars.sha256'}")
+        shutil.rmtree(destination, ignore_errors=True)
+        jars.rename(destination)
+
+
+def read_list(file: Path) -> dict[str, str]:
+    """File names and their SHA-256, as `sha256sum` writes them."""
+    lines = file.read_text(encoding="ascii").splitlines()
+    return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
+
+
+def find_fault(directory: Path, expected: Mapping[str, str]) -> str:
+    """What of `directory` differs from the list, in a few words; empty if nothing does."""
+    found = {file.name: file for file in directory.glob("*.jar")}
+    if missing := expected.keys() - found.keys():
+        return f"{min(missing)} is missing"
+    if strange := found.keys() - expected.keys():
+        return f"{min(strange)} is not on the list"
+    for name, digest in expected.items():
+        if hashlib.sha256(found[name].read_bytes()).hexdigest() != digest:
+            return f"{name} is not what the list says"
+    return ""
+
+
+def _download(pom: Path, jars: Path, repository: Path) -> None:
+    """A local repository of its own, so that a broken file is gone with it."""
+    arguments = [
+        "mvn", "-q", "-B", "-ntp", "-f", str(pom), f"-Dmaven.repo.local={repository}",
+        "-DincludeScope=runtime", f"-DoutputDirectory={jars}", _GOAL,
+    ]  # fmt: skip
+    run(Command(arguments, dict(os.environ)), f"Maven cannot fetch the libraries of {pom.parent.name}")
