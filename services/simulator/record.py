@@ -5,9 +5,12 @@ flight; it reaches the disk within a second. Exactly the messages with a line of
 acknowledged; a message whose only status is null (no answer came) may have been stored or not.
 """
 
+import errno
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,21 +46,30 @@ class Record:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.fsync(self._descriptor)
-        os.close(self._descriptor)
+        with self._naming_the_file():
+            self._sync()
+            os.close(self._descriptor)
 
     def write(self, attempt: Attempt) -> None:
         """Add the attempt. Raises `OSError` when the disk is full or broken."""
         line = memoryview(self._encoder.encode(attempt) + b"\n")
-        with self._lock:
-            try:
-                while line:
-                    line = line[os.write(self._descriptor, line) :]
-                self._sync_now_and_then()
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, str(self._file)) from None
+        with self._lock, self._naming_the_file():
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                self._sync()
 
-    def _sync_now_and_then(self) -> None:
-        if time.monotonic() - self._synced > _SYNC_SECONDS:
+    def _sync(self) -> None:
+        self._synced = time.monotonic()
+        try:
             os.fdatasync(self._descriptor)
-            self._synced = time.monotonic()
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a pipe or a device, which lies on no disk
+                raise
+
+    @contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._file)) from None
