@@ -154,7 +154,9 @@ def test_rolled_back_attempt_leaves_nothing(partition, device):
 
 
 @pytest.mark.parametrize(
-    ("query_id", "outcome"), [(None, {"replayed": True, "messages": 10}), (str(uuid.uuid4()), {"duplicates": 10})]
+    ("query_id", "outcome"),
+    [(None, {"replayed": True, "messages": 10}), ("00000000-0000-4000-8000-000000000001", {"duplicates": 10})],
+    ids=["same stream", "second stream"],
 )
 def test_two_attempts_at_once_store_once(postgres, partition, device, query_id, outcome):
     """A second attempt at the same offsets, of this stream or of another one, waits and then stores nothing."""

@@ -1,0 +1,70 @@
+# Everything a developer does. Set-up happens by itself and is done again when its lock file changes.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.installed
+RUN_PACKAGES := java=openjdk-17-jre-headless mvn=maven openssl=openssl psql=postgresql
+TEST_PACKAGES := chromium=chromium chromedriver=chromium-driver
+
+.PHONY: help
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+.PHONY: run
+run: setup ## start the whole stack on this machine; Ctrl-C stops it (PHONES=0: without simulated phones)
+	@exec $(PYTHON) -m ops.local
+
+.PHONY: check
+check: $(READY) ## does it add up? Everything that was read is stored, a duplicate or in quarantine
+	@exec $(PYTHON) -m ops.local check
+
+.PHONY: test
+test: setup test-programs lint ## all set-up, then all tests
+	@$(PYTHON) -m pytest tests
+
+.PHONY: test-unit
+test-unit: $(READY) ## tests without sockets, under half a minute
+	@$(PYTHON) -m pytest tests/unit
+
+.PHONY: test-integration
+test-integration: setup test-programs ## tests with one real dependency each
+	@$(PYTHON) -m pytest tests/integration
+
+.PHONY: test-system
+test-system: setup test-programs ## tests of the whole running stack
+	@$(PYTHON) -m pytest tests/system
+
+.PHONY: bench
+bench: setup ## from a POST to its row, three phones: median and 99th percentile
+	@$(PYTHON) -m bench.end_to_end
+
+.PHONY: lint
+lint: $(READY) ## ruff and mypy
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+
+.PHONY: format
+format: $(READY) ## bring all source into its form
+	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
+
+.PHONY: lock
+lock: $(READY) ## lock every dependency again, with hashes
+	@ops/lock
+
+.PHONY: clean
+clean: ## remove the data of the local stack: database, messages, certificates, logs
+	rm -rf var
+
+.PHONY: setup
+setup: programs $(READY)
+
+.PHONY: programs test-programs
+programs:
+	@ops/require $(RUN_PACKAGES)
+test-programs:
+	@ops/require $(TEST_PACKAGES)
+
+$(READY): tests/requirements.lock
+	@ops/install-python $(VENV) tests/requirements.lock
+	@touch $@

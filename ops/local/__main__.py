@@ -1,0 +1,102 @@
+"""`python -m ops.local`: runs the stack until Ctrl-C. `python -m ops.local check`: does what it stored add up?"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+
+from ops.local import preflight
+from ops.local.errors import LocalError
+from ops.local.parts import all_parts, ingest_url, stream_environment
+from ops.local.postgres import program
+from ops.local.processes import REPOSITORY, end, find_marked
+from ops.local.settings import HOST, LocalSettings
+from ops.local.supervisor import Supervisor, say
+
+LEFTOVERS_END_WITHIN_S = 10
+
+
+def main() -> int:
+    """Run or check; the exit status is 0 when all went well."""
+    parser = argparse.ArgumentParser(prog="python -m ops.local", description=__doc__)
+    parser.add_argument("action", nargs="?", choices=["run", "check"], default="run")
+    action = parser.parse_args().action
+    settings = LocalSettings.load()
+    try:
+        return run(settings) if action == "run" else check(settings)
+    except (LocalError, OSError) as error:
+        print(f"cannot run: {error}", file=sys.stderr)
+        return 1
+
+
+def check(settings: LocalSettings) -> int:
+    """Become the conservation check, with the stream's rights."""
+    if not (settings.data / "state.json").exists():
+        raise LocalError("the stack does not run; start it with `make run` and check from another terminal")
+    os.chdir(REPOSITORY)
+    os.execve(  # noqa: S606  # no shell is wanted
+        sys.executable, [sys.executable, "-m", "services.stream.check"], os.environ | stream_environment(settings)
+    )
+
+
+def run(settings: LocalSettings) -> int:
+    """Start everything, wait for Ctrl-C, stop everything."""
+    os.chdir(REPOSITORY)
+    preflight.check_programs()
+    program("postgres")
+    with preflight.lock(settings.data):
+        if leftovers := end(lambda: set(find_marked(str(settings.data).__eq__)), LEFTOVERS_END_WITHIN_S):
+            say(f"ended {leftovers} processes that an earlier run had left behind")
+        preflight.check_space(settings.data)
+        preflight.check_ports(settings)
+        return _supervise(settings)
+
+
+def _supervise(settings: LocalSettings) -> int:
+    supervisor = Supervisor(all_parts(settings), settings.data, say)
+    interrupted = threading.Event()
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        interrupted.set()
+        supervisor.give_up()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    started = time.monotonic()
+    ready = supervisor.start()
+    if ready:
+        say(welcome(settings, time.monotonic() - started))
+        interrupted.wait()
+    say("stopping")
+    began = time.monotonic()
+    supervisor.stop()
+    say(f"stopped in {time.monotonic() - began:.1f} s")
+    return 0 if ready or interrupted.is_set() else 1
+
+
+def welcome(settings: LocalSettings, seconds: float) -> str:
+    """Where everything is, and a command to try it with."""
+    now_ns = time.time_ns() // 256 * 256  # what the app's numbers can hold
+    reading = {"name": "accelerometer", "time": now_ns, "values": {"x": 0.1, "y": -0.2, "z": 9.8}}
+    body = {"messageId": 0, "sessionId": f"curl-{now_ns // 10**9}", "deviceId": "curl", "payload": [reading]}
+    return f"""
+everything is ready after {seconds:.0f} s
+
+  phones push to  {ingest_url(settings)}
+  dashboard       http://{HOST}:{settings["DASHBOARD_PORT"]}
+  logs            {settings.data / "logs"}
+
+try it:
+
+  curl -H 'Content-Type: application/json' {ingest_url(settings)} -d '{json.dumps(body)}'
+
+`make check` in another terminal shows that it adds up; Ctrl-C stops everything
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""The parts of the stack: what each needs, runs and answers to. Reads top to bottom like the way of the data."""
+
+import shutil
+import signal
+import sys
+from functools import partial
+
+from ops.local.certificates import make_certificates
+from ops.local.kafka import Kafka
+from ops.local.libraries import collect
+from ops.local.part import Part
+from ops.local.postgres import Postgres
+from ops.local.processes import REPOSITORY, Command
+from ops.local.reach import answers
+from ops.local.settings import HOST, LocalSettings
+
+
+def all_parts(settings: LocalSettings) -> list[Part]:
+    """The stack, in an order in which each part stands after what it needs."""
+    parts = [
+        libraries_part(settings),
+        Part(name="certificates", prepare=partial(make_certificates, settings.certificates)),
+        kafka_part(kafka(settings)),
+        postgres_part(postgres(settings)),
+        ingest_part(settings),
+        stream_part(settings),
+        dashboard_part(settings),
+    ]
+    if shutil.which("prometheus"):
+        parts.append(prometheus_part(settings))
+    if int(settings["PHONES"]) > 0:
+        parts.append(simulator_part(settings))
+    return parts
+
+
+def kafka(settings: LocalSettings) -> Kafka:
+    """The broker of these settings."""
+    return Kafka(
+        directory=settings.data / "kafka",
+        certificates=settings.certificates,
+        libraries=settings.libraries / "kafka",
+        port=settings.port("KAFKA_PORT"),
+        controller_port=settings.port("KAFKA_CONTROLLER_PORT"),
+        topic=settings["KAFKA_TOPIC"],
+        test_topic=settings["KAFKA_TEST_TOPIC"],
+        partitions=int(settings["KAFKA_PARTITIONS"]),
+        retention_days=int(settings["KAFKA_RETENTION_DAYS"]),
+        retention_mib=int(settings["KAFKA_RETENTION_MIB"]),
+    )
+
+
+def postgres(settings: LocalSettings) -> Postgres:
+    """The cluster of these settings."""
+    return Postgres(
+        directory=settings.data / "postgres",
+        certificates=settings.certificates,
+        secrets=settings.secrets,
+        port=settings.port("POSTGRES_PORT"),
+        database=settings["DATABASE_NAME"],
+    )
+
+
+def libraries_part(settings: LocalSettings) -> Part:
+    """The jars of the broker and of Spark's Kafka connector."""
+
+    def prepare() -> None:
+        for name in ("kafka", "spark"):
+            collect(REPOSITORY / "ops" / name, settings.libraries / name)
+
+    return Part(name="libraries", prepare=prepare)
+
+
+def kafka_part(broker: Kafka) -> Part:
+    """The broker; ready once its topics and access rules are there."""
+    return Part(
+        name="kafka",
+        after=("libraries", "certificates"),
+        prepare=broker.prepare,
+        command=broker.command,
+        is_ready=broker.is_ready,
+        finish=broker.make_topics,
+        ended=broker.keep_class_archive,
+        stop_within_s=15,
+    )
+
+
+def postgres_part(cluster: Postgres) -> Part:
+    """PostgreSQL; ready once its roles are there and its schema is up to date."""
+
+    def finish() -> None:
+        cluster.make_roles()
+        cluster.migrate()
+
+    return Part(
+        name="postgres",
+        after=("certificates",),
+        prepare=cluster.prepare,
+        command=cluster.command,
+        is_ready=cluster.is_ready,
+        finish=finish,
+    )
+
+
+def ingest_part(settings: LocalSettings) -> Part:
+    """The HTTP ingest under gunicorn."""
+    own = {"INGEST_HOST": HOST} | chosen(settings, "INGEST_PORT", "INGEST_METRICS_PORT")
+    environment = kafka(settings).environment("ingest") | own
+    return Part(
+        name="ingest",
+        after=("kafka",),
+        command=lambda: gunicorn("ingest", environment),
+        is_ready=partial(answers, settings.port("INGEST_PORT"), "/readyz"),
+        stop_within_s=12,
+    )
+
+
+def stream_part(settings: LocalSettings) -> Part:
+    """The Spark stream; its metrics answer once its query runs."""
+    return Part(
+        name="stream",
+        after=("kafka", "postgres"),
+        command=lambda: python(["services.stream"], stream_environment(settings)),
+        is_ready=partial(answers, settings.port("STREAM_METRICS_PORT"), "/metrics"),
+    )
+
+
+def stream_environment(settings: LocalSettings) -> dict[str, str]:
+    """What the stream and its check are told."""
+    own = {"CHECKPOINT_DIR": str(settings.data / "checkpoint"), "SPARK_JARS_DIR": str(settings.libraries / "spark")}
+    own |= chosen(settings, "STREAM_METRICS_PORT")
+    return kafka(settings).environment("stream") | postgres(settings).environment("stream_writer") | own
+
+
+def dashboard_part(settings: LocalSettings) -> Part:
+    """The web page under gunicorn."""
+    own = {"DASHBOARD_HOST": HOST, "INGEST_URL": ingest_url(settings)}
+    own |= chosen(settings, "DASHBOARD_PORT", "DASHBOARD_METRICS_PORT")
+    environment = postgres(settings).environment("dashboard") | own
+    return Part(
+        name="dashboard",
+        after=("postgres",),
+        command=lambda: gunicorn("dashboard", environment),
+        is_ready=partial(answers, settings.port("DASHBOARD_PORT"), "/readyz"),
+    )
+
+
+def prometheus_part(settings: LocalSettings) -> Part:
+    """Prometheus, with the local addresses in place of the deployment's."""
+    directory = settings.data / "prometheus"
+    options = [
+        f"--config.file={directory}/prometheus.yml",
+        f"--web.listen-address={HOST}:{settings['PROMETHEUS_PORT']}",
+        f"--storage.tsdb.path={directory}/data",
+        "--storage.tsdb.retention.size=512MB",
+    ]
+
+    def prepare() -> None:
+        directory.mkdir(exist_ok=True)
+        text = (REPOSITORY / "ops" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8")
+        for service, port in {"ingest": 9101, "stream": 9102, "dashboard": 9103}.items():
+            text = text.replace(f"{service}:{port}", f"{HOST}:{settings[f'{service.upper()}_METRICS_PORT']}")
+        (directory / "prometheus.yml").write_text(text, encoding="utf-8")
+
+    return Part(
+        name="prometheus",
+        prepare=prepare,
+        command=lambda: Command(["prometheus", *options]),
+        is_ready=partial(answers, settings.port("PROMETHEUS_PORT"), "/-/ready"),
+    )
+
+
+def simulator_part(settings: LocalSettings) -> Part:
+    """Simulated phones, so that there is something to see."""
+    options = ["--phones", settings["PHONES"], "--target", ingest_url(settings)]
+    return Part(
+        name="simulator",
+        after=("ingest",),
+        command=lambda: python(["services.simulator", *options], {}, signal.SIGINT),
+        restarts=False,
+    )
+
+
+def ingest_url(settings: LocalSettings) -> str:
+    """Where phones push to."""
+    return f"http://{HOST}:{settings['INGEST_PORT']}/sensor_data"
+
+
+def chosen(settings: LocalSettings, *names: str) -> dict[str, str]:
+    """Some of the settings, for one service."""
+    return {name: settings[name] for name in names}
+
+
+def gunicorn(service: str, environment: dict[str, str]) -> Command:
+    """The command that serves one of our services."""
+    config = f"python:services.{service}.gunicorn_conf"
+    return python(["gunicorn", "--config", config, f"services.{service}.wsgi:application"], environment)
+
+
+def python(module: list[str], environment: dict[str, str], stop_signal: signal.Signals = signal.SIGTERM) -> Command:
+    """A module run by the Python that runs this, its logs in columns."""
+    common = {"LOG_FORMAT": "text", "PYTHONUNBUFFERED": "1"}
+    return Command([sys.executable, "-m", *module], common | environment, stop_signal=stop_signal)

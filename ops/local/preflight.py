@@ -1,0 +1,72 @@
+"""Looked at before anything is started: what is missing or in the way, in one line each."""
+
+import fcntl
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import IO
+
+from ops.local.errors import LocalError
+from ops.local.settings import HOST, LocalSettings
+
+FREE_MIB = 2048
+PACKAGES = {"java": "openjdk-17-jre-headless", "mvn": "maven", "openssl": "openssl", "psql": "postgresql-client"}
+"""Debian package by the program that is needed from it; PostgreSQL's server is looked for by its own module."""
+
+
+def lock(data: Path) -> IO[str]:
+    """Hold the data directory until this process ends. Raises `LocalError` when another run holds it."""
+    data.mkdir(parents=True, exist_ok=True)
+    file = (data / "lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise LocalError(f"another run (process {file.read().strip()}) uses {data}: stop it first") from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def check_programs() -> None:
+    """Raises `LocalError` with the packages that have to be installed."""
+    missing = sorted({package for program, package in PACKAGES.items() if not shutil.which(program)})
+    if missing:
+        raise LocalError(f"missing programs; as root: apt-get install {' '.join(missing)}")
+
+
+def check_space(data: Path) -> None:
+    """Raises `LocalError` when the disk is nearly full."""
+    free = shutil.disk_usage(data).free >> 20
+    if free < FREE_MIB:
+        raise LocalError(f"only {free} MiB are free at {data}, {FREE_MIB} are needed: make room or set DATA_DIR")
+
+
+def check_ports(settings: LocalSettings) -> None:
+    """Raises `LocalError` that names the first setting whose port is taken."""
+    for name, port in settings.ports.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                raise LocalError(
+                    f"port {port} is in use{_by_whom(port)}: stop that program or set {name} ({error.strerror})"
+                ) from None
+
+
+def _by_whom(port: int) -> str:
+    """The program that listens on `port`, where this user may see it."""
+    wanted = f":{port:04X}"
+    lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    inodes = {f[9] for f in (line.split() for line in lines) if f[1].endswith(wanted) and f[3] == "0A"}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            links = {str(link.readlink()) for link in (process / "fd").iterdir()}
+            if links & {f"socket:[{inode}]" for inode in inodes}:
+                return f" by {(process / 'comm').read_text().strip()} (process {process.name})"
+        except OSError:
+            continue
+    return ""

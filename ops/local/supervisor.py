@@ -1,0 +1,176 @@
+"""Starts the parts as soon as what they need is ready, keeps them running, stops them in reverse order."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ops.local.errors import LocalError
+from ops.local.part import Part, Process, how_it_ended
+from ops.local.processes import last_lines
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+STEADY_AFTER_S = 60.0
+
+
+class Supervisor:
+    """One thread per part: it waits for what the part needs, starts it, and starts it again when it ends."""
+
+    def __init__(self, parts: Sequence[Part], data: Path, say: Callable[[str], None]) -> None:
+        self._parts = parts
+        self._data = data
+        self._say = say
+        self._ready = {part.name: threading.Event() for part in parts}
+        self._processes: dict[str, Process] = {}
+        self._stopping = threading.Event()
+        self._changed = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self.failed = threading.Event()
+        self._announced = False
+        (data / "logs").mkdir(exist_ok=True)
+
+    def start(self) -> bool:
+        """Start everything; True once all parts are ready, False when one failed or the start was given up."""
+        for part in self._parts:
+            keep_old(self._log(part))
+            thread = threading.Thread(target=self._run, args=(part,), name=part.name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        while not all(event.is_set() for event in self._ready.values()):
+            if self.failed.is_set() or self._stopping.is_set():
+                return False
+            time.sleep(0.05)
+        self._announced = True
+        self._write_state()
+        return True
+
+    def stop(self) -> None:
+        """Stop the parts in reverse order: those that do not depend on each other together."""
+        self._stopping.set()
+        (self._data / "state.json").unlink(missing_ok=True)
+        for level in reversed(levels(self._parts)):
+            stoppers = [threading.Thread(target=self._stop, args=(part,)) for part in level]
+            for thread in stoppers:
+                thread.start()
+            for thread in stoppers:
+                thread.join()
+
+    def give_up(self) -> None:
+        """Make `start` return."""
+        self._stopping.set()
+
+    def _run(self, part: Part) -> None:
+        for name in part.after:
+            while not self._ready[name].wait(0.1):
+                if self._stopping.is_set() or self.failed.is_set():
+                    return
+        try:
+            self._first_start(part)
+        except (LocalError, OSError) as error:
+            if not self._stopping.is_set():
+                self._tell_failure(part, str(error))
+                self.failed.set()
+            return
+        if part.command:  # this thread stays: the kernel takes its end for the end of the process's parent
+            self._watch(part)
+
+    def _first_start(self, part: Part) -> None:
+        self._say(f"{part.name:<13} starting")
+        started = time.monotonic()
+        part.prepare()
+        if part.command:
+            self._spawn(part).await_ready()
+        part.finish()
+        self._say(f"{part.name:<13} ready    {time.monotonic() - started:5.1f} s")
+        self._ready[part.name].set()
+
+    def _watch(self, part: Part) -> None:
+        pause = FIRST_PAUSE_S
+        while True:
+            began = time.monotonic()
+            status = self._processes[part.name].wait()
+            if self._stopping.is_set():
+                return
+            cause = next(iter(last_lines(self._log(part), 1)), "its log is empty")[:200]
+            if not part.restarts:
+                self._say(f"{part.name:<13} ended    {cause}")
+                return
+            pause = FIRST_PAUSE_S if time.monotonic() - began > STEADY_AFTER_S else pause
+            self._say(f"{part.name:<13} ended    {how_it_ended(status)}; starting again in {pause:.0f} s: {cause}")
+            if self._stopping.wait(pause):
+                return
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+            self._start_again(part)
+
+    def _start_again(self, part: Part) -> None:
+        started = time.monotonic()
+        try:
+            self._spawn(part).await_ready()
+        except LocalError as error:
+            if not self._stopping.is_set():
+                self._say(f"{part.name:<13} failed   {error}")
+                self._processes[part.name].stop()
+            return
+        self._say(f"{part.name:<13} ready    {time.monotonic() - started:5.1f} s, again")
+
+    def _spawn(self, part: Part) -> Process:
+        with self._changed:
+            if self._stopping.is_set():
+                raise LocalError("the stack is being stopped")
+            process = Process(part, self._log(part), str(self._data))
+            self._processes[part.name] = process
+        if self._announced:
+            self._write_state()
+        return process
+
+    def _stop(self, part: Part) -> None:
+        with self._changed:
+            process = self._processes.get(part.name)
+        if process and process.stop():
+            part.ended()
+
+    def _tell_failure(self, part: Part, cause: str) -> None:
+        self._say(f"{part.name:<13} failed   {cause}")
+        for line in last_lines(self._log(part), 8) if part.command else ():
+            self._say(f"    {line}")
+
+    def _log(self, part: Part) -> Path:
+        return self._data / "logs" / f"{part.name}.log"
+
+    def _write_state(self) -> None:
+        """Where to find the running parts, for tests and tools; written whole or not at all."""
+        with self._changed:
+            parts = {name: {"pid": process.pid} for name, process in self._processes.items()}
+            new = self._data / "state.json.new"
+            new.write_text(json.dumps({"parts": parts}), encoding="utf-8")
+            new.replace(self._data / "state.json")
+
+
+def levels(parts: Sequence[Part]) -> list[list[Part]]:
+    """The parts in groups: each needs only parts of the groups before its own."""
+    groups: list[list[Part]] = []
+    done: set[str] = set()
+    waiting = list(parts)
+    while waiting:
+        group = [part for part in waiting if set(part.after) <= done]
+        if not group:
+            raise LocalError(f"these parts wait for each other: {', '.join(part.name for part in waiting)}")
+        groups.append(group)
+        done |= {part.name for part in group}
+        waiting = [part for part in waiting if part.name not in done]
+    return groups
+
+
+def keep_old(log: Path) -> None:
+    """Put the log of the run before aside."""
+    if log.exists():
+        log.replace(log.with_suffix(".log.old"))
+
+
+def say(text: str) -> None:
+    """One line for the person at the terminal."""
+    sys.stdout.write(f"{text}\n")  # one write: several parts speak at once
+    sys.stdout.flush()

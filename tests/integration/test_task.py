@@ -1,0 +1,104 @@
+"""A task's handling of faults, on a real PostgreSQL."""
+
+import json
+import time
+import uuid
+
+import pyarrow as pa
+import pytest
+
+from services.common.database import connect
+from services.stream import task
+from services.stream.receipts import Receipt
+
+NOW_US = int(time.time() * 1e6)
+
+
+@pytest.fixture
+def worker(postgres, monkeypatch):
+    """The environment of a Spark worker process, and its connection closed at the end."""
+    for name, value in postgres.environment("stream_writer").items():
+        monkeypatch.setenv(name, value)
+    yield
+    task._disconnect()
+
+
+@pytest.fixture
+def owner(postgres):
+    connection = connect(postgres.settings("owner"), "test")
+    connection.autocommit = True
+    yield connection
+    connection.close()
+
+
+def arrow(topic, *values):
+    bodies = [json.dumps(value).encode() if isinstance(value, dict) else value for value in values]
+    return pa.RecordBatch.from_pydict(
+        {
+            "topic": [topic] * len(bodies),
+            "partition": pa.array([0] * len(bodies), pa.int32()),
+            "offset": list(range(len(bodies))),
+            "timestamp": pa.array([NOW_US + n for n in range(len(bodies))], pa.timestamp("us", "UTC")),
+            "key": pa.array([b"k"] * len(bodies), pa.binary()),
+            "value": pa.array(bodies, pa.binary()),
+        }
+    )
+
+
+def message(device, number, text):
+    payload = [{"name": "note", "time": NOW_US * 1000, "values": {"text": text, "x": 1.0}}]
+    return {"messageId": number, "sessionId": "s", "deviceId": device, "payload": payload}
+
+
+def run(batch, query_id=None):
+    function = task.store_partition(query_id or str(uuid.uuid4()), 0)
+    import msgspec
+
+    return [msgspec.json.decode(row["receipt"], type=Receipt) for b in function(iter([batch])) for row in b.to_pylist()]
+
+
+def test_task_stores_a_partition_and_gives_a_receipt(worker):
+    """Arrow batches of records go in, one receipt with counts and step times comes out."""
+    device = f"device-{uuid.uuid4()}"
+    [receipt] = run(arrow(f"t-{device}", message(device, 1, "a"), None, b"x"))
+    assert (receipt.records, receipt.messages, receipt.quarantined) == (3, 1, 2)
+    assert receipt.newest_broker_us == NOW_US + 2
+    assert receipt.seconds.keys() == {"decode", "store"}
+
+
+def test_record_that_cannot_be_stored_is_quarantined(worker, owner):
+    """A record that the database refuses is found and quarantined whole; its neighbours are stored."""
+    device, topic = f"device-{uuid.uuid4()}", f"t-{uuid.uuid4()}"
+    with owner.cursor() as cursor:
+        cursor.execute("ALTER TABLE text_reading ADD CONSTRAINT no_poison CHECK (value <> 'poison')")
+        try:
+            texts = ["a", "b", "poison", "c", "poison", "d"]
+            [receipt] = run(arrow(topic, *(message(device, n, text) for n, text in enumerate(texts))))
+        finally:
+            cursor.execute("ALTER TABLE text_reading DROP CONSTRAINT no_poison")
+        assert (receipt.messages, receipt.quarantined) == (4, 2)
+        cursor.execute('SELECT "offset", reason, detail, content FROM quarantine WHERE topic = %s ORDER BY 1', (topic,))
+        rows = cursor.fetchall()
+    assert [(offset, reason) for offset, reason, _, _ in rows] == [(2, "cannot_store"), (4, "cannot_store")]
+    assert all("no_poison" in detail and b"poison" in bytes(content) for _, _, detail, content in rows)
+
+
+def test_lost_connection_is_made_again(worker, owner):
+    """When PostgreSQL ends the worker's connection, the next batch is stored over a new one."""
+    device = f"device-{uuid.uuid4()}"
+    run(arrow(f"t1-{device}", message(device, 1, "a")))
+    pid = task._connected().info.backend_pid
+    with owner.cursor() as cursor:
+        cursor.execute("SET ROLE stream_writer") if False else None
+    terminate(owner, pid)
+    [receipt] = run(arrow(f"t2-{device}", message(device, 2, "b")))
+    assert receipt.messages == 1
+    assert task._connected().info.backend_pid != pid
+
+
+def test_pictures_are_stored_in_portions(worker, monkeypatch):
+    """A partition larger than the bound is stored in several transactions, each with its receipt."""
+    monkeypatch.setattr(task, "PORTION_BYTES", 1000)
+    device = f"device-{uuid.uuid4()}"
+    receipts = run(arrow(f"t-{device}", *(message(device, n, "x" * 600) for n in range(5))))
+    assert [(r.offset_from, r.offset_until, r.messages) for r in receipts] == [(0, 2, 2), (2, 4, 2), (4, 5, 1)]
