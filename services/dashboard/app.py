@@ -34,7 +34,7 @@ def create_app(settings: DashboardSettings, database: DashboardDatabaseSettings)
     app = Dash(
         "services.dashboard",
         title="Sensor Stream",
-        update_title=None,
+        update_title="",
         index_string=INDEX,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
         serve_locally=True,

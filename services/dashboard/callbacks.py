@@ -24,22 +24,22 @@ def register(app: Dash, live: Live, settings: DashboardSettings) -> None:
         "chooseSession": [Input("session", "value")],
         "chooseRange": [Input("range", "value")],
     }.items():
-        app.clientside_callback(ClientsideFunction("live", function), *inputs, prevent_initial_call=function != "open")
+        app.clientside_callback(  # type: ignore[no-untyped-call]
+            ClientsideFunction("live", function), *inputs, prevent_initial_call=function != "open"
+        )
 
 
 def _register_news(app: Dash, live: Live, settings: DashboardSettings) -> None:
-    @app.callback(
-        Output("news", "data"), Output("cards", "children"), Input("ask", "data"), prevent_initial_call=True
-    )  # type: ignore[untyped-decorator]
+    @app.callback(Output("news", "data"), Output("cards", "children"), Input("ask", "data"), prevent_initial_call=True)
     def news(content: Any) -> tuple[Any, Any]:
         with metrics.time_callback("news"):
             answer = live.answer(parse_ask(content))
             cards = no_update if answer.cards is None else [sensor_card(card, settings) for card in answer.cards]
-            return msgspec.to_builtins(answer.news), cards
+            return msgspec.to_builtins(answer.news, str_keys=True), cards
 
 
 def _register_choices(app: Dash, live: Live) -> None:
-    @app.callback(Output("choices", "data"), Input("ask-choices", "data"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
+    @app.callback(Output("choices", "data"), Input("ask-choices", "data"), prevent_initial_call=True)
     def choices(_count: Any) -> Any:
         with metrics.time_callback("choices"):
             try:

@@ -1,7 +1,6 @@
 """The newest messages of a session, read once for all who look at it."""
 
 import threading
-import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
@@ -27,7 +26,10 @@ class Held(NamedTuple):
 
 
 class Tail(NamedTuple):
-    """What a viewer with a certain cursor lacks. `is_whole`: the cursor was too old or none, so this is all there is."""
+    """What a viewer with a certain cursor lacks.
+
+    `is_whole`: there was no cursor, or one from before the oldest chunk, so these are all chunks that are held.
+    """
 
     chunks: list[Chunk]
     cursor: Cursor
@@ -37,7 +39,7 @@ class Tail(NamedTuple):
 class Feed:
     """The last 30 s of one session's readings, kept up to date by whoever asks first."""
 
-    def __init__(self, queries: Queries, session: SessionRow, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, queries: Queries, session: SessionRow, clock: Callable[[], float]) -> None:
         self.session = session
         self.series: list[SeriesRow] = []
         self._queries = queries
@@ -89,8 +91,14 @@ class Feed:
         numbers = {(row.sensor, row.channel) for row in self.series if row.has_numbers}
         texts = {(row.sensor, row.channel) for row in self.series if row.has_texts}
         return any(
-            any((sensor, channel) not in numbers for sensor, columns in chunk.points.items() for channel in columns.channels)
-            or any((sensor, change.channel) not in texts for sensor, changes in chunk.texts.items() for change in changes)
+            any(
+                (sensor, channel) not in numbers
+                for sensor, columns in chunk.points.items()
+                for channel in columns.channels
+            )
+            or any(
+                (sensor, change.channel) not in texts for sensor, changes in chunk.texts.items() for change in changes
+            )
             for chunk in chunks
         )
 
@@ -104,15 +112,16 @@ class Feed:
 class Feeds:
     """One feed per session that somebody looks at; those not asked for the longest are let go."""
 
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, queries: Queries, clock: Callable[[], float]) -> None:
         self._queries = queries
+        self._clock = clock
         self._lock = threading.Lock()
         self._feeds: OrderedDict[int, Feed] = OrderedDict()
 
     def of(self, session: SessionRow) -> Feed:
         """The feed of the session."""
         with self._lock:
-            feed = self._feeds.setdefault(session.session_id, Feed(self._queries, session))
+            feed = self._feeds.setdefault(session.session_id, Feed(self._queries, session, self._clock))
             self._feeds.move_to_end(session.session_id)
             if len(self._feeds) > _MOST_FEEDS:
                 self._feeds.popitem(last=False)

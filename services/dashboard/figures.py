@@ -32,7 +32,7 @@ def chart(groups: Sequence[Sequence[str]], hidden: Sequence[str] = ()) -> Figure
 
     Each channel has two traces: the band between its minima and maxima, and the line of its values above it.
     """
-    traces = []
+    traces: list[Figure] = []
     for panel, channels in enumerate(groups):
         axis = "y" if panel == 0 else f"y{panel + 1}"
         for channel in channels:
@@ -53,7 +53,11 @@ def track() -> Figure:
 def tile_map(tiles_url: str, attribution: str) -> Figure:
     """The same way on a map of tiles from `tiles_url`, which holds {z}, {x} and {y}."""
     source = {"type": "raster", "tiles": [tiles_url], "tileSize": 256, "attribution": attribution}
-    style = {"version": 8, "sources": {"tiles": source}, "layers": [{"id": "tiles", "type": "raster", "source": "tiles"}]}
+    style = {
+        "version": 8,
+        "sources": {"tiles": source},
+        "layers": [{"id": "tiles", "type": "raster", "source": "tiles"}],
+    }
     traces = [_way("scattermap", lon=[], lat=[]), _here("scattermap", lon=[], lat=[])]
     return {"data": traces, "layout": _layout(map={"style": style, "zoom": 15}, hovermode="closest")}
 

@@ -23,7 +23,7 @@ from services.dashboard.chunks import (
 from services.dashboard.database import DatabaseAwayError
 from services.dashboard.feed import Feed, Feeds, Tail, span_ms
 from services.dashboard.queries import Queries, SeriesRow, SessionRow, WindowRow
-from services.dashboard.ranges import DEFAULT_RANGE, EVERY_READING, View, floor_ms, view
+from services.dashboard.ranges import DEFAULT_RANGE, EVERY_READING, RANGES, View, floor_ms, view
 from services.dashboard.sensors import in_order
 
 RUNNING_MS: Final = 60_000
@@ -42,7 +42,7 @@ class Ask(msgspec.Struct, frozen=True):
     device: str | None = None
     session: str | None = None
     range: str = DEFAULT_RANGE
-    cursor: dict[str, int] | None = None
+    cursor: dict[int, int] | None = None
     step: int | None = None
     cards: str = ""
     id: int = 0
@@ -60,9 +60,10 @@ class News(msgspec.Struct, omit_defaults=True):
     id: int = 0
     reason: str = ""
     session: dict[str, Any] = {}
+    range: str = ""
     view: tuple[float, float, int] | None = None
     is_whole: bool = False
-    cursor: dict[str, int] = {}
+    cursor: dict[int, int] = {}
     cards: str = ""
     base: float = 0
     points: dict[str, Any] = {}
@@ -88,13 +89,18 @@ class Answer(NamedTuple):
 
 
 class Live:
-    """Answers pages. One object serves all viewers, who share what is read."""
+    """Answers pages. One object serves all viewers, who share what is read.
 
-    def __init__(self, queries: Queries, clock: Callable[[], float] = time.time) -> None:
+    `clock` tells the time of day and `steady` how much of it passes, both in s.
+    """
+
+    def __init__(
+        self, queries: Queries, clock: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
+    ) -> None:
         self._queries = queries
-        self._feeds = Feeds(queries)
+        self._feeds = Feeds(queries, steady)
         self._clock = clock
-        self._choices = _Choices(queries)
+        self._choices = _Choices(queries, steady)
 
     def answer(self, ask: Ask) -> Answer:
         """What is new for the page that asks. Says so when PostgreSQL is away; never raises for that."""
@@ -117,7 +123,7 @@ class Live:
             return Answer(News("unknown" if ask.device or ask.session else "empty", now_ms), [])
         feed = self._feeds.of(session)
         feed.refresh()
-        tail = feed.tail(None if ask.cursor is None else {int(key): value for key, value in ask.cursor.items()})
+        tail = feed.tail(ask.cursor)
         news = self._news(ask, feed, tail, now_ms)
         return Answer(news, None if news.cards == ask.cards else cards_of(feed.series))
 
@@ -130,9 +136,10 @@ class Live:
             "live",
             now_ms,
             session=session_words(session, now_ms),
+            range=ask.range if ask.range in RANGES else DEFAULT_RANGE,
             view=shown,
             is_whole=is_whole,
-            cursor={str(partition): offset for partition, offset in tail.cursor.items()},
+            cursor=dict(tail.cursor),
             cards=signature(session.session_id, feed.series),
             base=shown.from_ms // 1000 * 1000,
         )
@@ -190,8 +197,9 @@ class Live:
 class _Choices:
     """The recordings to choose from, read at most every 2 s for all viewers."""
 
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, queries: Queries, clock: Callable[[], float]) -> None:
         self._queries = queries
+        self._clock = clock
         self._lock = threading.Lock()
         self._rows: list[SessionRow] = []
         self._read_at = float("-inf")
@@ -199,9 +207,9 @@ class _Choices:
     def rows(self) -> list[SessionRow]:
         """The newest recordings. Raises `DatabaseAwayError`."""
         with self._lock:
-            if time.monotonic() - self._read_at >= _CHOICES_S or not self._rows:
+            if self._clock() - self._read_at >= _CHOICES_S or not self._rows:
                 self._rows = self._queries.recent_sessions()
-                self._read_at = time.monotonic()
+                self._read_at = self._clock()
             return self._rows
 
     def find(self, device: str | None, session: str | None) -> SessionRow | None:
@@ -213,7 +221,7 @@ class _Choices:
 def parse_ask(content: object) -> Ask:
     """What the page sent, as an `Ask`; anything else is a page that has nothing yet."""
     try:
-        return msgspec.convert(content, Ask)
+        return msgspec.convert(content, Ask, str_keys=True)
     except msgspec.ValidationError:
         return Ask()
 
@@ -281,7 +289,9 @@ def windows_json(rows: Iterable[WindowRow], series: Iterable[SeriesRow], base: f
 def texts_json(texts: Mapping[str, Sequence[TextChange]]) -> dict[str, list[tuple[float, str, str]]]:
     """(time, channel, value) by sensor, oldest first."""
     return {
-        sensor: [(change.time_ms, change.channel, change.value) for change in sorted(changes, key=lambda one: one.time_ms)]
+        sensor: [
+            (change.time_ms, change.channel, change.value) for change in sorted(changes, key=lambda one: one.time_ms)
+        ]
         for sensor, changes in texts.items()
     }
 

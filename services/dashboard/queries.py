@@ -51,7 +51,6 @@ class WindowRow(NamedTuple):
 
     series_id: int
     start_ms: float
-    count: int
     mean: float
     min: float
     max: float
@@ -69,8 +68,9 @@ Cursor = Mapping[int, int]
 """The newest offset that has been seen, by partition."""
 
 _SESSION_COLUMNS = """
-    session_id, device, name, session, extract(epoch FROM first_time)::float8 * 1000,
-    extract(epoch FROM last_time)::float8 * 1000, extract(epoch FROM session.last_seen)::float8 * 1000, messages, readings
+    session_id, device, name, session,
+    extract(epoch FROM first_time)::float8 * 1000, extract(epoch FROM last_time)::float8 * 1000,
+    extract(epoch FROM session.last_seen)::float8 * 1000, messages, readings
 """
 _RECENT_SESSIONS = f"""
 SELECT {_SESSION_COLUMNS} FROM session JOIN device USING (device_id)
@@ -104,16 +104,17 @@ WHERE series_id = ANY (%(series_ids)s)
   AND start <= timestamptz 'epoch' + %(until_ms)s * interval '1 millisecond'
 """
 _WINDOWS = """
-SELECT series_id, extract(epoch FROM start)::float8 * 1000, count, mean, min, max
+SELECT series_id, extract(epoch FROM start)::float8 * 1000, mean, min, max
 FROM {table} {range} ORDER BY series_id, start
 """
 _MERGED_WINDOWS = """
-SELECT series_id, extract(epoch FROM bin)::float8 * 1000, sum(count)::bigint, sum(mean * count) / sum(count), min(min), max(max)
-FROM (SELECT *, date_bin(make_interval(secs => %(step_s)s), start, timestamptz 'epoch') AS bin FROM {table} {range}) AS part
+SELECT series_id, extract(epoch FROM bin)::float8 * 1000, sum(mean * count) / sum(count), min(min), max(max)
+FROM (SELECT *, date_bin(make_interval(secs => %(step_s)s), start, timestamptz 'epoch') AS bin
+      FROM {table} {range}) AS part
 GROUP BY series_id, bin ORDER BY series_id, bin
 """
 _NEWEST_WINDOWS = """
-SELECT series_id, extract(epoch FROM start)::float8 * 1000, count, mean, min, max
+SELECT series_id, extract(epoch FROM start)::float8 * 1000, mean, min, max
 FROM unnest(%(series_ids)s::bigint[]) AS wanted (id) CROSS JOIN LATERAL (
     SELECT * FROM window_1s WHERE series_id = wanted.id
       AND start >= timestamptz 'epoch' + %(from_ms)s * interval '1 millisecond'
@@ -154,7 +155,7 @@ class Queries:
         return [SeriesRow(*row) for row in rows]
 
     def new_messages(self, session_id: int, seen: Cursor, first_us: int, last_us: int) -> list[MessageRow]:
-        """Messages beyond the offsets in `seen`, in their order, that begin after `first_us` and end after `last_us`."""
+        """Messages beyond the offsets in `seen`, in their order, from `first_us` on and not over before `last_us`."""
         parameters = {
             "session_id": session_id,
             "partitions": list(seen.keys()),

@@ -78,7 +78,7 @@ def title(sensor: str) -> str:
 def unit(sensor: str, channel: str) -> str:
     """The unit of one channel; empty where there is none or it is not known."""
     known = KNOWN.get(sensor.lower())
-    if known is None or channel in _UNITLESS and channel not in known.units:
+    if known is None or (channel in _UNITLESS and channel not in known.units):
         return ""
     return known.units.get(channel, known.unit)
 

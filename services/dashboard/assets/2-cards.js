@@ -38,7 +38,7 @@
     const widest = Math.max(text.length, Number(element.dataset.widest || 0));
     if (String(widest) === element.dataset.widest) return;
     element.dataset.widest = widest;
-    element.style.minWidth = `${widest}ch`;
+    element.style.minWidth = `${widest - 0.4}ch`;
   }
 
   /** Difference of the viewer's zone to UTC in ms at `time`: charts show the viewer's time. */

@@ -112,7 +112,7 @@
     }
     keepLatest(answer);
     trim();
-    showChoice(answer.session);
+    showChoice(answer.session, answer.range);
     drawNews(answer);
   }
 
@@ -226,7 +226,11 @@
 
   // --- choosing -----------------------------------------------------------------------------------------------
 
-  function showChoice(session) {
+  function showChoice(session, range) {
+    if (choice.range !== range) {
+      choice.range = range;
+      setProps("range", { value: range });
+    }
     const isOther = choice.device !== session.device || choice.session !== session.session;
     choice.device = session.device;
     choice.session = session.session;
@@ -259,8 +263,10 @@
   function sessionLabel(row) {
     if (row.first === null) return "no readings yet";
     const first = new Date(row.first);
-    const isToday = news && new Date(news.now).toDateString() === first.toDateString();
-    const day = isToday ? "Today" : first.toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
+    const now = new Date(news ? news.now : row.seen);
+    const year = now.getFullYear() === first.getFullYear() ? undefined : "numeric";
+    const isToday = now.toDateString() === first.toDateString();
+    const day = isToday ? "Today" : first.toLocaleDateString(undefined, { day: "numeric", month: "short", year });
     const time = first.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
     return `${day} ${time}, ${row.is_running ? "running" : duration(row.last - row.first)}`;
   }
@@ -282,7 +288,9 @@
       },
       receiveChoices(rows) {
         choices = rows || [];
-        if (news && news.state === "live") fillChoosers(news.session);
+        if (!news || news.state !== "live") return noUpdate();
+        fillChoosers(news.session);
+        showState();
         return noUpdate();
       },
       chooseDevice(device) {

@@ -10,8 +10,8 @@ from services.dashboard.live import Card
 from services.dashboard.ranges import DEFAULT_RANGE, RANGES
 from services.dashboard.settings import DashboardSettings
 
-_GRAPH_CONFIG = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
-_MAP_CONFIG = {**_GRAPH_CONFIG, "scrollZoom": True}
+_GRAPH_CONFIG: Any = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
+_MAP_CONFIG: Any = {**_GRAPH_CONFIG, "scrollZoom": True}
 
 
 def page(settings: DashboardSettings) -> Any:
@@ -23,26 +23,32 @@ def page(settings: DashboardSettings) -> Any:
 
 def sensor_card(card: Card, settings: DashboardSettings) -> Any:
     """The card of one sensor, known or not: title, unit, rate, current values, chart or track, texts."""
-    title = sensors.title(card.sensor)
-    parts = [_heading(card, title)]
+    parts = [_heading(card)]
     if card.numbers:
         parts.append(_values(card))
     if card.numbers and not sensors.is_event(card.sensor):
-        parts += [_graph(card, settings), html.P("", className="note", **{"data-part": "note"})]
+        parts += [_graph(card, settings), html.P("", className="note", **_data(part="note"))]
     if card.texts:
-        parts.append(html.Ol([], className="texts", **{"data-part": "texts"}))
+        parts.append(html.Ol([], className="texts", **_data(part="texts")))
     return html.Article(
         parts,
         className="card",
         style={"order": sensors.place(card.sensor)},
-        **{"data-sensor": card.sensor, "aria-label": title},
+        **_data(sensor=card.sensor),
     )
 
 
 def _toolbar() -> Any:
     return html.Div(
         [
-            dmc.Select(id="device", label="Phone", data=[], searchable=True, allowDeselect=False, nothingFoundMessage="No such phone"),
+            dmc.Select(
+                id="device",
+                label="Phone",
+                data=[],
+                searchable=True,
+                allowDeselect=False,
+                nothingFoundMessage="No such phone",
+            ),
             dmc.Select(id="session", label="Recording", data=[], allowDeselect=False, maxDropdownHeight=360),
             html.Div(
                 [
@@ -80,7 +86,7 @@ def _empty(ingest_url: str) -> Any:
     return dmc.Paper(
         [
             dmc.Title("No phone has sent anything yet", order=2, size="h3"),
-            dmc.Text("Here is how to connect one:", c="dimmed", mb="sm"),
+            dmc.Text("Here is how to connect one:", className="soft"),
             dmc.List([*steps[:2], html.Div(url, className="push-url"), *steps[2:]], type="ordered", spacing="xs"),
         ],
         id="empty",
@@ -94,7 +100,10 @@ def _unknown() -> Any:
     return dmc.Paper(
         [
             dmc.Title("This recording is not here", order=2, size="h3"),
-            dmc.Text("The link names a phone or a recording that nobody has sent, or that has been deleted.", c="dimmed", mb="sm"),
+            dmc.Text(
+                "The link names a phone or a recording that nobody has sent, or that has been deleted.",
+                className="soft",
+            ),
             html.A("Show the newest recording", href="/"),
         ],
         id="unknown",
@@ -104,12 +113,12 @@ def _unknown() -> Any:
     )
 
 
-def _heading(card: Card, title: str) -> Any:
+def _heading(card: Card) -> Any:
     unit = sensors.shared_unit(card.sensor, card.numbers)
     return html.Header(
         [
-            html.H2([title, *([html.Span(unit, className="unit")] if unit else [])]),
-            html.Span("", className="rate", **{"data-part": "rate"}),
+            html.H2([sensors.title(card.sensor), *([html.Span(unit, className="unit")] if unit else [])]),
+            html.Span("", className="rate", **_data(part="rate")),
         ]
     )
 
@@ -124,14 +133,14 @@ def _value(card: Card, channel: str, position: int) -> Any:
     unit = "" if sensors.shared_unit(card.sensor, card.numbers) else sensors.unit(card.sensor, channel)
     words = [
         html.Span(channel, className="channel"),
-        html.Span("–", className="figure", **{"data-part": "value"}),
+        html.Span("–", className="figure", **_data(part="value")),
         *([html.Span(unit, className="unit")] if unit else []),
     ]
     if not _has_lines(card):
-        return html.Div(words, className="value", **{"data-channel": channel})
+        return html.Div(words, className="value", **_data(channel=channel))
     dot = html.Span(className="dot", style={"background": figures.color(position)})
-    pressed = {"aria-pressed": "false" if channel in _hidden(card) else "true"}
-    return html.Button([dot, *words], type="button", className="value", **{"data-channel": channel, **pressed})
+    pressed: Any = {"aria-pressed": "false" if channel in _hidden(card) else "true"}
+    return html.Button([dot, *words], type="button", className="value", **_data(channel=channel), **pressed)
 
 
 def _has_lines(card: Card) -> bool:
@@ -152,10 +161,10 @@ def _graph(card: Card, settings: DashboardSettings) -> Any:
     return _chart("chart", figures.chart(groups, _hidden(card)), _GRAPH_CONFIG, 190 + 80 * (len(groups) - 1))
 
 
-def _chart(kind: str, figure: figures.Figure, config: dict[str, Any], height: int = 300) -> Any:
+def _chart(kind: str, figure: figures.Figure, config: Any, height: int = 300) -> Any:
     """A graph at least `height` px high; it takes what its row of cards leaves it."""
     graph = dcc.Graph(figure=figure, config=config, responsive=True)
-    return html.Div(graph, className="graph", style={"minHeight": height}, **{"data-chart": kind})
+    return html.Div(graph, className="graph", style={"minHeight": height}, **_data(chart=kind))
 
 
 def _groups(card: Card) -> list[list[str]]:
@@ -168,3 +177,8 @@ def _groups(card: Card) -> list[list[str]]:
 def _hidden(card: Card) -> list[str]:
     """Channels whose lines are off at first: accuracy (0 to 3) would flatten the others' lines."""
     return ["accuracy"] if "accuracy" in card.numbers and len(card.numbers) > 1 else []
+
+
+def _data(**names: str) -> Any:
+    """Attributes `data-…`, by which the page's script finds the element."""
+    return {f"data-{name}": value for name, value in names.items()}

@@ -21,7 +21,11 @@ def shell(page: Any) -> Any:
 def _header() -> Any:
     return dmc.Group(
         [
-            html.A([html.Span(className="mark"), html.Span("Sensor Stream", className="brand-name")], href="/", className="brand"),
+            html.A(
+                [html.Span(className="mark"), html.Span("Sensor Stream", className="brand-name")],
+                href="/",
+                className="brand",
+            ),
             dmc.Group([_age(), _scheme_toggle()], gap="sm", wrap="nowrap"),
         ],
         justify="space-between",
@@ -32,7 +36,9 @@ def _header() -> Any:
 
 def _age() -> Any:
     """How old the newest reading is: filled by the page's script, on the server's clock."""
-    return html.Div([html.Span(className="dot"), html.Span("", id="age-text")], id="age", role="status", className="age")
+    return html.Div(
+        [html.Span(className="dot"), html.Span("", id="age-text")], id="age", role="status", className="age"
+    )
 
 
 def _scheme_toggle() -> Any:
