@@ -24,7 +24,7 @@ def run_fleet(plans: Sequence[Plan], sending: Sending, progress_seconds: float) 
     with ThreadPoolExecutor(max_workers=len(plans), thread_name_prefix="phone") as threads:
         running = [threads.submit(_send_all, plan, clock, sending, number) for number, plan in enumerate(plans)]
         try:
-            _watch(running, sending, progress_seconds)
+            _watch(running, sending, progress_seconds, began)
         finally:
             sending.stop.set()
     sending.tally.take_recent()
@@ -56,9 +56,9 @@ def _send_all(plan: Plan, clock: Clock, sending: Sending, number: int) -> None:
         sender.close()
 
 
-def _watch(running: Sequence[Future[None]], sending: Sending, progress_seconds: float) -> None:
+def _watch(running: Sequence[Future[None]], sending: Sending, progress_seconds: float, began: float) -> None:
     """Show progress until all phones have ended. Raises what ended one of them."""
-    unfinished, shown = set(running), time.monotonic()
+    unfinished, shown = set(running), began
     while unfinished:
         done, unfinished = wait(unfinished, timeout=progress_seconds)
         for phone in done:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
@@ -13,6 +14,8 @@ ACTIVITIES: Final[tuple[Activity, ...]] = get_args(Activity)
 RECORDED_HZ: Final = 10
 _FADED: Final = 10  # samples: one second of the end fades into the start
 _RECORDINGS_FILE = Path(__file__).parent / "data" / "recordings.json"
+
+_making = threading.Lock()
 
 Samples = list[list[float]]
 
@@ -32,9 +35,14 @@ def recordings() -> dict[Activity, list[Samples]]:
     return loaded
 
 
-@functools.cache
 def loop(activity: Activity, number: int, rate: float) -> list[Motion]:
     """A recording as a loop without a seam, about 9 s long, with `rate` samples per second."""
+    with _making:  # or each of many phones that begin at once would make the same loop
+        return _make_loop(activity, number, rate)
+
+
+@functools.cache
+def _make_loop(activity: Activity, number: int, rate: float) -> list[Motion]:
     seamless = fade(recordings()[activity][number])
     size = max(1, round(len(seamless) * rate / RECORDED_HZ))
     samples = interpolate(seamless, size)
