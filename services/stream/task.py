@@ -7,7 +7,7 @@ transaction is the fault of some record: it is found and quarantined, so that no
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
@@ -37,21 +37,21 @@ def store_partition(query_id: str, batch_id: int) -> Callable[[Iterator[pa.Recor
     """The function for `mapInArrow`: stores the records of one partition, yields a row with each receipt's JSON."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for records in _portions(record for batch in batches for record in _records(batch)):
+        for records in portions(record for batch in batches for record in _records(batch)):
             receipt = _store(query_id, batch_id, records)
             yield pa.RecordBatch.from_pydict({"receipt": [msgspec.json.encode(receipt)]})
 
     return run
 
 
-def _portions(records: Iterator[Record]) -> Iterator[list[Record]]:
+def portions(records: Iterable[Record], limit_bytes: int = PORTION_BYTES) -> Iterator[list[Record]]:
     """All records at once, for one transaction; only pictures and the like need several, to bound the memory."""
     portion: list[Record] = []
     size = 0
     for record in records:
         portion.append(record)
         size += len(record.value or b"")
-        if size >= PORTION_BYTES:
+        if size >= limit_bytes:
             yield portion
             portion, size = [], 0
     if portion:

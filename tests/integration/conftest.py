@@ -1,10 +1,8 @@
 """Real dependencies on free ports and in directories of their own, started by what `make run` uses."""
 
-import contextlib
 import os
 import shutil
 import signal
-import socket
 import tempfile
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from ops.local.kafka import Kafka
 from ops.local.libraries import collect
 from ops.local.postgres import Postgres
 from ops.local.processes import REPOSITORY, last_lines, start, stop, wait_until
+from tests.ports import free_ports
 
 LIBRARIES = Path(os.environ.get("LIBRARIES_DIR", REPOSITORY / "var" / "libraries"))
 START_TIMEOUT_S = 60
@@ -77,15 +76,6 @@ class PostgresServer(Server):
 
     def __getattr__(self, name):
         return getattr(self.part, name)
-
-
-def free_ports(count):
-    """Ports that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,20 +13,13 @@ from pathlib import Path
 
 import psycopg2
 
+from tests.ports import free_ports
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PORTS = (
     "INGEST_PORT", "INGEST_METRICS_PORT", "STREAM_METRICS_PORT", "DASHBOARD_PORT", "DASHBOARD_METRICS_PORT",
     "KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "POSTGRES_PORT", "PROMETHEUS_PORT",
 )  # fmt: skip
-
-
-def free_ports(count):
-    """Ports that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def wait_until(condition, timeout_s, what):
