@@ -1,10 +1,12 @@
 """Recordings for tests of what people see: messages in the app's shapes, stored by the stream's own code."""
 
+import contextlib
 import json
 import math
 import time
 import uuid
 
+from services.common.database import connect
 from services.stream.decode import Record, decode
 from services.stream.receipts import BatchKey
 from services.stream.store import prepare, store
@@ -12,8 +14,16 @@ from services.stream.store import prepare, store
 TOPIC = "sensor-messages"
 
 
+@contextlib.contextmanager
+def stream_connection(postgres):
+    """A connection as the stream has it."""
+    with contextlib.closing(connect(postgres.settings("stream_writer"), "test")) as connection:
+        prepare(connection)
+        yield connection
+
+
 class Recorder:
-    """One phone that records one session. `connection` is the stream's; every message is committed at once."""
+    """One phone that records one session. `connection` is `stream_connection`'s; every message is committed at once."""
 
     def __init__(self, connection, device="phone-1", session="session-1", partition=0):
         self.connection = connection
@@ -21,7 +31,6 @@ class Recorder:
         self.session = session
         self.partition = partition
         self.number = 0
-        prepare(connection)
 
     def send(self, readings, broker_time=None):
         """Store one message of (sensor, time in s, values) readings that arrives at `broker_time` (default: now)."""
