@@ -7,15 +7,16 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from types import FrameType
 
 from ops.local import preflight
 from ops.local.errors import LocalError
 from ops.local.parts import all_parts, ingest_url, stream_environment
 from ops.local.postgres import program
-from ops.local.processes import REPOSITORY, end, find_marked
+from ops.local.processes import REPOSITORY, end
 from ops.local.settings import HOST, LocalSettings
-from ops.local.supervisor import Supervisor, say
+from ops.local.supervisor import Supervisor, find_leftovers, say
 
 LEFTOVERS_END_WITHIN_S = 10
 
@@ -25,8 +26,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ops.local", description=__doc__)
     parser.add_argument("action", nargs="?", choices=["run", "check"], default="run")
     action = parser.parse_args().action
-    settings = LocalSettings.load()
     try:
+        settings = LocalSettings.load()
         return run(settings) if action == "run" else check(settings)
     except (LocalError, OSError) as error:
         print(f"cannot run: {error}", file=sys.stderr)
@@ -49,7 +50,7 @@ def run(settings: LocalSettings) -> int:
     preflight.check_programs()
     program("postgres")
     with preflight.lock(settings.data):
-        if leftovers := end(lambda: set(find_marked(str(settings.data).__eq__)), LEFTOVERS_END_WITHIN_S):
+        if leftovers := end(partial(find_leftovers, settings.data), LEFTOVERS_END_WITHIN_S):
             say(f"ended {leftovers} processes that an earlier run had left behind")
         preflight.check_space(settings.data)
         preflight.check_ports(settings)

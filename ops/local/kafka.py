@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,10 @@ class Kafka:
 
     @property
     def _archive(self) -> Path:
-        java = hashlib.sha256(os.environ.get("JAVA_HOME", "").encode()).hexdigest()[:8]
+        """Of this very Java: another one, or the next version of it, would have no use for it."""
+        found = Path(shutil.which(_java_program()) or _java_program()).resolve()
+        version = found.stat().st_mtime_ns if found.exists() else 0
+        java = hashlib.sha256(f"{found} {version}".encode()).hexdigest()[:8]
         return self.libraries / f"classes-{java}.jsa"
 
     @property
@@ -122,6 +126,12 @@ class Kafka:
         run(self._java("-Xmx128m", *tool, "--ignore-formatted"), "Kafka's data directory")
 
     def _java(self, *arguments: str) -> Command:
-        java = str(Path(os.environ["JAVA_HOME"], "bin", "java")) if os.environ.get("JAVA_HOME") else "java"
         logs = f"-Dlog4j2.configurationFile={_LOG_SETTINGS.as_uri()}"
-        return Command([java, *_SMALL_JVM, logs, "-cp", f"{self.libraries}/*", *arguments], directory=self.directory)
+        return Command(
+            [_java_program(), *_SMALL_JVM, logs, "-cp", f"{self.libraries}/*", *arguments], directory=self.directory
+        )
+
+
+def _java_program() -> str:
+    home = os.environ.get("JAVA_HOME")
+    return str(Path(home, "bin", "java")) if home else "java"

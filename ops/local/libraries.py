@@ -1,10 +1,11 @@
 """Java libraries: collected by Maven from a pom.xml, accepted only as the list beside it says."""
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,12 +23,13 @@ def collect(project: Path, destination: Path) -> None:
     expected = read_list(project / "jars.sha256")
     if not find_fault(destination, expected):
         return
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as work:
-        jars = Path(work, "jars")
-        _download(project / "pom.xml", jars, Path(work, "repository"))
+    with _work_directory(destination) as work:
+        if not find_fault(destination, expected):
+            return  # another run has just brought them
+        jars = work / "jars"
+        _download(project / "pom.xml", jars, work / "repository")
         if fault := find_fault(jars, expected):
-            raise LocalError(f"{fault}: the download is removed; start again, or look at {project / 'jars.sha256'}")
+            raise LocalError(f"{fault}: the download is removed; try again, or look at {project / 'jars.sha256'}")
         shutil.rmtree(destination, ignore_errors=True)
         jars.rename(destination)
 
@@ -49,6 +51,21 @@ def find_fault(directory: Path, expected: Mapping[str, str]) -> str:
         if hashlib.sha256(found[name].read_bytes()).hexdigest() != digest:
             return f"{name} is not what the list says"
     return ""
+
+
+@contextlib.contextmanager
+def _work_directory(destination: Path) -> Iterator[Path]:
+    """A directory beside the destination, for one run at a time; what an interrupted run left there is removed."""
+    work = destination.with_name(f".{destination.name}-unfinished")
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with destination.with_name(f".{destination.name}-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _download(pom: Path, jars: Path, repository: Path) -> None:

@@ -1,6 +1,5 @@
 """One part of the stack: what it waits for, what it runs, and when it is ready."""
 
-import signal
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -8,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.local.errors import LocalError
-from ops.local.processes import Command, start, stop, wait_until
+from ops.local.processes import Command, end, find_marked, how_it_ended, start, stop, wait_until
+
+CHILDREN_END_WITHIN_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +29,14 @@ class Part:
     ended: Callable[[], None] = lambda: None
     ready_within_s: float = 120
     stop_within_s: float = 10
-    restarts: bool = True
 
 
 class Process:
-    """A running part, its output in a log."""
+    """A running part, its output in a log; it and all that it starts bear its mark."""
 
     def __init__(self, part: Part, log: Path, mark: str) -> None:
         assert part.command is not None
-        self._part = part
+        self._part, self._mark = part, mark
         self._command = part.command()
         self._popen: subprocess.Popen[bytes] = start(self._command, log, mark)
         self._stopping = threading.Lock()
@@ -54,15 +54,14 @@ class Process:
         raise LocalError(f"it was not ready within {self._part.ready_within_s:.0f} s")
 
     def wait(self) -> int:
-        """Wait until it ends; the return code as of `subprocess`."""
-        return self._popen.wait()
+        """Wait until it ends and end what it leaves behind: a crash must not keep its port. The return code."""
+        status = self._popen.wait()
+        end(lambda: set(find_marked(self._mark.__eq__)), CHILDREN_END_WITHIN_S)
+        return status
 
     def stop(self) -> bool:
-        """End it; returns whether it did so by itself in its time."""
+        """End it and all that it started; returns whether it did so by itself in its time."""
         with self._stopping:
-            return stop(self._popen, self._command.stop_signal, self._part.stop_within_s)
-
-
-def how_it_ended(status: int) -> str:
-    """A return code in words."""
-    return signal.Signals(-status).name if status < 0 else f"status {status}"
+            by_itself = stop(self._popen, self._command.stop_signal, self._part.stop_within_s)
+        self.wait()
+        return by_itself

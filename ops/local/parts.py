@@ -14,11 +14,14 @@ from ops.local.processes import REPOSITORY, Command
 from ops.local.reach import answers
 from ops.local.settings import HOST, LocalSettings
 
+COMMON_PREFIXES = ("LOG_", "OTEL_")
+
 
 def all_parts(settings: LocalSettings) -> list[Part]:
-    """The stack, in an order in which each part stands after what it needs."""
+    """The stack, each part after what it needs. A variable like INGEST_WORKERS reaches its service as it is."""
     parts = [
-        libraries_part(settings),
+        libraries_part(settings, "kafka"),
+        libraries_part(settings, "spark"),
         Part(name="certificates", prepare=partial(make_certificates, settings.certificates)),
         kafka_part(kafka(settings)),
         postgres_part(postgres(settings)),
@@ -60,21 +63,16 @@ def postgres(settings: LocalSettings) -> Postgres:
     )
 
 
-def libraries_part(settings: LocalSettings) -> Part:
-    """The jars of the broker and of Spark's Kafka connector."""
-
-    def prepare() -> None:
-        for name in ("kafka", "spark"):
-            collect(REPOSITORY / "ops" / name, settings.libraries / name)
-
-    return Part(name="libraries", prepare=prepare)
+def libraries_part(settings: LocalSettings, name: str) -> Part:
+    """The jars of the broker, or of Spark's Kafka connector."""
+    return Part(name=f"{name}-jars", prepare=partial(collect, REPOSITORY / "ops" / name, settings.libraries / name))
 
 
 def kafka_part(broker: Kafka) -> Part:
     """The broker; ready once its topics and access rules are there."""
     return Part(
         name="kafka",
-        after=("libraries", "certificates"),
+        after=("kafka-jars", "certificates"),
         prepare=broker.prepare,
         command=broker.command,
         is_ready=broker.is_ready,
@@ -104,7 +102,7 @@ def postgres_part(cluster: Postgres) -> Part:
 def ingest_part(settings: LocalSettings) -> Part:
     """The HTTP ingest under gunicorn."""
     own = {"INGEST_HOST": HOST} | chosen(settings, "INGEST_PORT", "INGEST_METRICS_PORT")
-    environment = kafka(settings).environment("ingest") | own
+    environment = settings.given("INGEST_", *COMMON_PREFIXES) | kafka(settings).environment("ingest") | own
     return Part(
         name="ingest",
         after=("kafka",),
@@ -118,7 +116,7 @@ def stream_part(settings: LocalSettings) -> Part:
     """The Spark stream; its metrics answer once its query runs."""
     return Part(
         name="stream",
-        after=("kafka", "postgres"),
+        after=("kafka", "postgres", "spark-jars"),
         command=lambda: python(["services.stream"], stream_environment(settings)),
         is_ready=partial(answers, settings.port("STREAM_METRICS_PORT"), "/metrics"),
     )
@@ -128,14 +126,16 @@ def stream_environment(settings: LocalSettings) -> dict[str, str]:
     """What the stream and its check are told."""
     own = {"CHECKPOINT_DIR": str(settings.data / "checkpoint"), "SPARK_JARS_DIR": str(settings.libraries / "spark")}
     own |= chosen(settings, "STREAM_METRICS_PORT")
-    return kafka(settings).environment("stream") | postgres(settings).environment("stream_writer") | own
+    clients = kafka(settings).environment("stream") | postgres(settings).environment("stream_writer")
+    return settings.given("STREAM_", "SPARK_", *COMMON_PREFIXES) | clients | own
 
 
 def dashboard_part(settings: LocalSettings) -> Part:
     """The web page under gunicorn."""
     own = {"DASHBOARD_HOST": HOST, "INGEST_URL": ingest_url(settings)}
     own |= chosen(settings, "DASHBOARD_PORT", "DASHBOARD_METRICS_PORT")
-    environment = postgres(settings).environment("dashboard") | own
+    given = settings.given("DASHBOARD_", "MAP_", *COMMON_PREFIXES)
+    environment = given | postgres(settings).environment("dashboard") | own
     return Part(
         name="dashboard",
         after=("postgres",),
@@ -176,7 +176,6 @@ def simulator_part(settings: LocalSettings) -> Part:
         name="simulator",
         after=("ingest",),
         command=lambda: python(["services.simulator", *options], {}, signal.SIGINT),
-        restarts=False,
     )
 
 

@@ -67,7 +67,6 @@ class Postgres:
             _make_password(self.password_file(role))
         self.directory.mkdir(parents=True, exist_ok=True)
         self._give(self.directory)
-        self._check_path()
         if not (self.cluster / "PG_VERSION").exists():
             self._make_cluster()
         for name in ("postgresql.conf", "pg_hba.conf"):
@@ -80,7 +79,7 @@ class Postgres:
         own = ("listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories=")
         arguments = [program("postgres"), "-D", str(self.cluster)]
         arguments += [part for setting in own for part in ("-c", setting)]
-        return Command(arguments, directory=self.directory, user=system_user(), stop_signal=signal.SIGINT)
+        return self._as_server(arguments)
 
     def is_ready(self) -> bool:
         """Whether the server takes connections."""
@@ -116,6 +115,12 @@ class Postgres:
         arguments = [sys.executable, "-m", "alembic", "-c", str(_FILES / "alembic.ini"), "upgrade", "head"]
         run(Command(arguments, environment), "migrations")
 
+    def _as_server(self, arguments: list[str]) -> Command:
+        """SIGINT is the server's "fast" stop: it rolls back and ends without waiting for its clients."""
+        return Command(
+            arguments, directory=Path("/"), user=system_user(), home=self.directory, stop_signal=signal.SIGINT
+        )
+
     def _make_cluster(self) -> None:
         """Made beside its place and moved there, so that an interrupted start leaves no half of it."""
         unfinished = self.directory / "unfinished"
@@ -127,7 +132,7 @@ class Postgres:
             self._give(password)
             options = ["-A", "scram-sha-256", "--data-checksums", "-E", "UTF8", "--locale=C.UTF-8", "-U", _SUPERUSER]
             arguments = [program("initdb"), *options, f"--pwfile={password}", "-D", str(unfinished)]
-            run(Command(arguments, directory=self.directory, user=system_user()), "PostgreSQL's cluster")
+            run(self._as_server(arguments), "PostgreSQL's cluster")
         shutil.rmtree(self.cluster, ignore_errors=True)
         unfinished.rename(self.cluster)
 
@@ -142,19 +147,6 @@ class Postgres:
         """To the user that the server runs as."""
         if user := system_user():
             os.chown(path, *user_ids(user))
-
-    def _check_path(self) -> None:
-        user = system_user()
-        if user is None:
-            return
-        uid, _ = user_ids(user)
-        for parent in [*reversed(self.directory.parents), self.directory]:
-            status = parent.stat()
-            if status.st_uid != uid and not status.st_mode & 0o001:
-                raise LocalError(
-                    f"PostgreSQL does not run as root, and its user {user!r} may not enter {parent}: "
-                    "run as another user, or set DATA_DIR to a directory that all may enter"
-                )
 
 
 def system_user() -> str | None:

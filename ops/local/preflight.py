@@ -34,7 +34,7 @@ def check_programs() -> None:
     """Raises `LocalError` with the packages that have to be installed."""
     missing = sorted({package for program, package in PACKAGES.items() if not shutil.which(program)})
     if missing:
-        raise LocalError(f"missing programs; as root: apt-get install {' '.join(missing)}")
+        raise LocalError(f"missing programs; install them, then try again: sudo apt-get install {' '.join(missing)}")
 
 
 def check_space(data: Path) -> None:
@@ -60,7 +60,8 @@ def check_ports(settings: LocalSettings) -> None:
 def _by_whom(port: int) -> str:
     """The program that listens on `port`, where this user may see it."""
     wanted = f":{port:04X}"
-    lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    tables = [Path("/proc/net") / name for name in ("tcp", "tcp6")]
+    lines = [line for table in tables if table.exists() for line in table.read_text(encoding="ascii").splitlines()[1:]]
     inodes = {f[9] for f in (line.split() for line in lines) if f[1].endswith(wanted) and f[3] == "0A"}
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import re
 import signal
 import subprocess
 import time
@@ -15,34 +16,40 @@ from ops.local.errors import LocalError
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 MARK: Final = "SENSOR_STREAM_PART"
+"""The variable that every program of the stack, and whatever it starts, has in its environment."""
+_TERMINAL_CODES: Final = re.compile(r"\x1b\[[0-9;]*m")
+_ERROR_LINE: Final = re.compile(r"\[ERROR\]|[\w.]*Error\b|\w+: error:|\S.*\bERROR:")
+_LONGEST_CAUSE: Final = 400
 _KEPT_VARIABLES: Final = ("PATH", "HOME", "LANG", "TZ", "JAVA_HOME", "TMPDIR")
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program: its arguments, what it may know, where and as whom it runs, and the signal that ends it cleanly."""
+    """A program: its arguments, what it may know, where and as whom it runs, and the signal that ends it cleanly.
+
+    `home`: a directory among the arguments that the program reaches even where `user` may not enter its parents.
+    """
 
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     directory: Path = REPOSITORY
     user: str | None = None
+    home: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
 
 
 def run(command: Command, what: str, text: str | None = None) -> str:
     """Run a program to its end with `text` as its input and return what it wrote.
 
-    Raises `LocalError` with the last lines of its errors when it fails.
+    Raises `LocalError` with the line that names the cause when it fails.
     """
-    try:
+    with _reaching_home(command) as (arguments, descriptors):
         result = subprocess.run(
-            _as_user(command), input=text, capture_output=True, text=True, check=False, cwd=command.directory,
-            env=_environment(command),
+            arguments, input=text, capture_output=True, text=True, check=False, cwd=command.directory,
+            env=_environment(command), pass_fds=descriptors,
         )  # fmt: skip
-    except OSError as error:
-        raise LocalError(f"{what}: {command.arguments[0]} cannot be run: {error.strerror}") from None
     if result.returncode:
-        raise LocalError(f"{what}: {_last_lines(result.stderr or result.stdout) or f'status {result.returncode}'}")
+        raise LocalError(f"{what}: {find_cause(result.stderr + result.stdout) or how_it_ended(result.returncode)}")
     return result.stdout
 
 
@@ -51,10 +58,10 @@ def start(command: Command, log_file: Path, mark: str) -> subprocess.Popen[bytes
 
     Call it from a thread that lives as long as the runner: the kernel ends the program with the thread that made it.
     """
-    with log_file.open("ab") as log:
+    with log_file.open("ab") as log, _reaching_home(command) as (arguments, descriptors):
         return subprocess.Popen(
-            _as_user(command), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=command.directory,
-            env=_environment(command) | {MARK: mark}, start_new_session=True,
+            arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=command.directory,
+            env=_environment(command) | {MARK: mark}, start_new_session=True, pass_fds=descriptors,
         )  # fmt: skip
 
 
@@ -91,16 +98,11 @@ def find_marked(is_ours: Callable[[str], bool]) -> Iterator[int]:
                     yield int(directory.name)
 
 
-def find_working_in(directory: Path) -> Iterator[int]:
-    """The ids of running processes whose working directory is `directory`."""
-    for link in Path("/proc").glob("[0-9]*/cwd"):
-        with contextlib.suppress(OSError):
-            if link.readlink() == directory:
-                yield int(link.parent.name)
-
-
 def end(find: Callable[[], set[int]], patience_s: float) -> int:
-    """End all processes that `find` finds, kindly and after `patience_s` seconds not; returns how many there were."""
+    """End all processes that `find` finds, kindly and after `patience_s` seconds not; returns how many there were.
+
+    Raises `LocalError` when one does not end at all.
+    """
     found = find()
     _signal(found, signal.SIGTERM)
     if not wait_until(lambda: not find(), patience_s):
@@ -108,6 +110,18 @@ def end(find: Callable[[], set[int]], patience_s: float) -> int:
         if not wait_until(lambda: not find(), 10):
             raise LocalError(f"process {min(find())} of an earlier run does not end: end it, then try again")
     return len(found)
+
+
+def how_it_ended(status: int) -> str:
+    """A return code in words."""
+    return signal.Signals(-status).name if status < 0 else f"status {status}"
+
+
+def find_cause(output: str) -> str:
+    """The line of a program's output that names what went wrong: its first error, else its last word."""
+    lines = [line for line in _TERMINAL_CODES.sub("", output).splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR_LINE.match(line)]
+    return (errors[:1] or lines[-1:] or [""])[0].strip()[:_LONGEST_CAUSE]
 
 
 def user_ids(user: str) -> tuple[int, int]:
@@ -132,6 +146,20 @@ def last_lines(log_file: Path, count: int) -> list[str]:
     return [line.rstrip() for line in lines if line.strip()][-count:]
 
 
+@contextlib.contextmanager
+def _reaching_home(command: Command) -> Iterator[tuple[list[str], tuple[int, ...]]]:
+    """The arguments, and an open descriptor that stands in them for a home that the user may not walk to."""
+    if command.user is None or command.home is None:
+        yield _as_user(command), ()
+        return
+    descriptor = os.open(command.home, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        arguments = _as_user(command)
+        yield [one.replace(str(command.home), f"/proc/self/fd/{descriptor}") for one in arguments], (descriptor,)
+    finally:
+        os.close(descriptor)
+
+
 def _as_user(command: Command) -> list[str]:
     """The kernel forgets the death signal when a process changes its user: `setpriv` sets it after that."""
     number = command.stop_signal.name.removeprefix("SIG")
@@ -144,10 +172,6 @@ def _as_user(command: Command) -> list[str]:
 def _environment(command: Command) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     return {"LC_ALL": "C.UTF-8"} | kept | dict(command.environment)
-
-
-def _last_lines(text: str) -> str:
-    return " / ".join(line.strip() for line in text.splitlines() if line.strip())[-600:]
 
 
 def _signal(processes: set[int], number: signal.Signals) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ops.local.errors import LocalError
-from ops.local.part import Part, Process, how_it_ended
-from ops.local.processes import last_lines
+from ops.local.part import Part, Process
+from ops.local.processes import find_marked, how_it_ended, last_lines
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
@@ -51,7 +51,7 @@ class Supervisor:
         """Stop the parts in reverse order: those that do not depend on each other together."""
         self._stopping.set()
         (self._data / "state.json").unlink(missing_ok=True)
-        for level in reversed(levels(self._parts)):
+        for level in reversed(levels(self._parts)):  # what depends on another part goes before it
             stoppers = [threading.Thread(target=self._stop, args=(part,)) for part in level]
             for thread in stoppers:
                 thread.start()
@@ -84,8 +84,9 @@ class Supervisor:
         if part.command:
             self._spawn(part).await_ready()
         part.finish()
-        self._say(f"{part.name:<13} ready    {time.monotonic() - started:5.1f} s")
-        self._ready[part.name].set()
+        if not self._stopping.is_set():
+            self._say(f"{part.name:<13} ready    {time.monotonic() - started:5.1f} s")
+            self._ready[part.name].set()
 
     def _watch(self, part: Part) -> None:
         pause = FIRST_PAUSE_S
@@ -95,9 +96,6 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             cause = next(iter(last_lines(self._log(part), 1)), "its log is empty")[:200]
-            if not part.restarts:
-                self._say(f"{part.name:<13} ended    {cause}")
-                return
             pause = FIRST_PAUSE_S if time.monotonic() - began > STEADY_AFTER_S else pause
             self._say(f"{part.name:<13} ended    {how_it_ended(status)}; starting again in {pause:.0f} s: {cause}")
             if self._stopping.wait(pause):
@@ -120,7 +118,7 @@ class Supervisor:
         with self._changed:
             if self._stopping.is_set():
                 raise LocalError("the stack is being stopped")
-            process = Process(part, self._log(part), str(self._data))
+            process = Process(part, self._log(part), mark(self._data, part.name))
             self._processes[part.name] = process
         if self._announced:
             self._write_state()
@@ -147,6 +145,16 @@ class Supervisor:
             new = self._data / "state.json.new"
             new.write_text(json.dumps({"parts": parts}), encoding="utf-8")
             new.replace(self._data / "state.json")
+
+
+def mark(data: Path, part: str) -> str:
+    """What tells the processes of a part from all others on this machine."""
+    return f"{data}|{part}"
+
+
+def find_leftovers(data: Path) -> set[int]:
+    """The processes of all parts that run over this data directory."""
+    return set(find_marked(lambda found: found.rpartition("|")[0] == str(data)))
 
 
 def levels(parts: Sequence[Part]) -> list[list[Part]]:
