@@ -10,6 +10,8 @@ from services.simulator.phone import Due
 START = 1_790_000_000 * 10**9
 PERIOD = 500_000_000
 COUNT = 2000
+RIGHT_CLOCK = next(seed for seed in range(10) if Random(seed).random() >= 0.1)
+"""Seed of a phone whose clock is right in general, although one in ten is not."""
 
 
 def dues(count=COUNT):
@@ -101,14 +103,20 @@ def test_sendings_are_in_the_order_of_time():
 
 def test_wrong_clocks_date_single_readings():
     """A wrong clock dates one reading of a message 1970 or 2100 and leaves its neighbours."""
-    seed = next(s for s in range(10) if Random(s).random() >= 0.1)  # a phone whose clock is right in general
     wrong = [
         [reading.time for reading in due.message.payload if reading.time in ABSURD_TIMES]
-        for due in sent(seed=seed, wrong_clocks=0.1)
+        for due in sent(seed=RIGHT_CLOCK, wrong_clocks=0.1)
     ]
     assert Counter(map(len, wrong)).keys() == {0, 1}
     assert {time for times in wrong for time in times} == set(ABSURD_TIMES)
     assert sum(map(len, wrong)) in about(0.1)
+
+
+def test_wrong_clocks_leave_the_original():
+    """The messages that a phone made are not altered: who kept one still has it as it was."""
+    made = list(dues())
+    assert list(suffer(iter(made), Faults(wrong_clocks=0.1), Random(RIGHT_CLOCK))) != made
+    assert made == list(dues())
 
 
 def test_wrong_clocks_shift_whole_phones():

@@ -178,7 +178,7 @@ def test_pedometer_and_battery_go_one_way():
     assert levels[-1] < levels[0]
 
 
-def test_compass_and_orientation_agree():
+def test_compass_fits_the_walk():
     """The compass shows the bearing of the walk, counted from magnetic north."""
     sensors = by_sensor(messages(400))
     for compass, location in zip(sensors["compass"], sensors["location"], strict=True):

@@ -26,7 +26,7 @@ def write(file, *lines):
 
 def test_bare_messages(tmp_path):
     """A file of messages, one per line, is read in its order; empty lines do not matter."""
-    file = write(tmp_path / "bare", message(0), b"", message(1))
+    file = write(tmp_path / "bare", message(0), b"", b" \r", message(1))
     assert [recorded.message for recorded in read_recording(file)] == [message(0), message(1)]
 
 
@@ -83,6 +83,14 @@ def test_wrong_clocks_do_not_move_the_start(tmp_path):
     assert begin_at(read_recording(write(tmp_path / "odd", odd, message(1, times=(2, 2, 2)))), NOW)[1].message.payload[
         0
     ].time == pytest.approx(NOW + 10**9, abs=256)
+
+
+def test_clock_that_was_never_set(tmp_path):
+    """A message with nothing but readings of 1970 does not make the recording begin then."""
+    odd = message(0)
+    odd.payload[0].time = 123_456_789
+    replayed = begin_at(read_recording(write(tmp_path / "odd", odd, message(1))), NOW)
+    assert replayed[1].message.payload[0].time == pytest.approx(NOW, abs=256)
 
 
 def test_each_replay_is_a_new_session(tmp_path):
