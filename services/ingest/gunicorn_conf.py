@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any, Final
 
 from gunicorn.glogging import Logger
@@ -21,10 +22,20 @@ _SPARE_THREADS: Final = 16  # answer at once while all others wait for Kafka
 _OPEN_FILES: Final = 8192
 _METRICS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 
-try:
-    _settings = load(IngestSettings, os.environ)
-except SettingsError as error:
-    sys.exit(str(error))
+
+def _load_settings() -> IngestSettings:
+    """The settings, or the end of the start with one line that says which is wrong."""
+    try:
+        settings = load(IngestSettings, os.environ)
+    except SettingsError as error:
+        sys.exit(str(error))
+    for name, value in describe(settings).items():
+        if isinstance(value, Path) and not os.access(value, os.R_OK):
+            sys.exit(f"{name}={value} cannot be read: make the certificates, or let this user read them")
+    return settings
+
+
+_settings = _load_settings()
 if _METRICS_DIR not in os.environ:  # before anything imports prometheus_client, which looks for it then
     os.environ[_METRICS_DIR] = tempfile.mkdtemp(prefix="ingest-metrics-")
 

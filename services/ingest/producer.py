@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -17,6 +18,7 @@ from services.ingest.settings import IngestSettings
 _PROBE_PERIOD_S: Final = 2.0
 _PROBE_TIMEOUT_S: Final = 3.0
 _REPLACE_PAUSE_S: Final = 2.0
+_TRIAL_S: Final = 5.0
 _TOO_LARGE: Final = frozenset([KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE])
 
 log = logging.getLogger("services.ingest")
@@ -40,9 +42,11 @@ class KafkaPublisher:
         self._settings = settings
         self._errors = LimitedLog(period_s=10)
         self._stopped = threading.Event()
-        self._fatal: str | None = None
+        self._failed = False
+        self._fault: str | None = None
         self._kafka = "not reached yet"
         self._client = self._make_client()
+        self._made_at = time.monotonic()
         self._threads = [
             threading.Thread(target=self._poll, name="kafka-poll", daemon=True),
             threading.Thread(target=self._probe, name="kafka-probe", daemon=True),
@@ -70,11 +74,13 @@ class KafkaPublisher:
 
     def checks(self) -> dict[str, str]:
         """Whether the brokers answered lately, and whether the producer can still be used."""
-        return {"kafka": self._kafka, "producer": self._fatal or "ok"}
+        on_trial = self._failed or time.monotonic() - self._made_at < _TRIAL_S
+        return {"kafka": self._kafka, "producer": (on_trial and self._fault) or "ok"}
 
     def close(self) -> None:
-        """Deliver what is queued, then stop. Threads that wait in `publish` get their answer."""
-        self._client.flush(self._settings.acknowledge_timeout_s)
+        """Deliver what is queued, then stop."""
+        with suppress(KafkaException):  # of a producer that has failed for good
+            self._client.flush(self._settings.acknowledge_timeout_s)
         self._stopped.set()
         for thread in self._threads:
             thread.join()
@@ -102,7 +108,8 @@ class KafkaPublisher:
                 "socket.connection.setup.timeout.ms": 5000,
                 "socket.keepalive.enable": True,
                 "socket.nagle.disable": True,
-                "log_level": 2,  # the same faults come to error_cb
+                # Its own lines would repeat what error_cb is told.
+                "logger": logging.Logger("librdkafka", level=logging.CRITICAL + 1),
                 "error_cb": self._report_error,
             }
         )
@@ -110,7 +117,8 @@ class KafkaPublisher:
     def _report_error(self, error: KafkaError) -> None:
         metrics.record_kafka_error()
         if error.fatal():
-            self._fatal = f"The producer failed for good: {error.str()}."
+            self._failed = True
+            self._fault = f"failed for good: {error.str()}"
         self._errors.write(logging.ERROR, error.name(), f"kafka: {error.str()}")
 
     def _refusal(self, error: KafkaError) -> IngestError:
@@ -122,19 +130,21 @@ class KafkaPublisher:
     def _poll(self) -> None:
         """Serve delivery reports and errors until closed; put a new producer in the place of one that failed."""
         while not self._stopped.is_set():
-            self._client.poll(0.1)
-            if self._fatal is not None:
+            try:
+                self._client.poll(0.1)
+            except KafkaException as error:  # how a fatal error is told
+                self._report_error(error.args[0])
+            if self._failed:
                 self._replace()
 
     def _replace(self) -> None:
-        failed = self._client
-        failed.purge()
-        failed.flush(1)
+        self._client.purge()  # whoever waits for a report from it runs into the deadline
         self._stopped.wait(_REPLACE_PAUSE_S)
         self._client = self._make_client()
-        self._fatal = None
+        self._made_at = time.monotonic()
+        self._failed = False
         metrics.record_producer_replaced()
-        log.warning("kafka: made a new producer")
+        self._errors.write(logging.WARNING, "replaced", "kafka: made a new producer")
 
     def _probe(self) -> None:
         """Ask the brokers for the topic again and again, so that readiness is known without asking them."""

@@ -1,0 +1,159 @@
+"""Ingest as it runs in production, as processes on free ports, and what tests say to it."""
+
+import http.client
+import json
+import re
+import socket
+import sys
+import time
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from ops.local.processes import Command, last_lines, start, stop, wait_until
+
+JSON = {"Content-Type": "application/json"}
+ARGUMENTS = ["-m", "gunicorn", "--config", "python:services.ingest.gunicorn_conf", "services.ingest.wsgi:application"]
+
+
+class Ingest:
+    """gunicorn with its workers; a context manager that starts and ends them."""
+
+    def __init__(self, ports, environment, log_file):
+        self.port, self.metrics_port = ports
+        self.log_file = log_file
+        addresses = {
+            "INGEST_HOST": "127.0.0.1",
+            "INGEST_PORT": str(self.port),
+            "INGEST_METRICS_PORT": str(self.metrics_port),
+        }
+        self.command = Command([sys.executable, *ARGUMENTS], addresses | environment)
+        self.process = None
+
+    def start(self):
+        self.process = start(self.command, self.log_file, f"tests:{self.log_file}")
+
+    def __enter__(self):
+        self.start()
+        assert wait_until(self.is_listening, 20, self.process), "\n".join(last_lines(self.log_file, 20))
+        return self
+
+    def __exit__(self, *_):
+        assert stop(self.process, self.command.stop_signal, 20), "ingest does not end by itself"
+
+    def is_listening(self):
+        try:
+            return self.get("/livez")[0] == 200
+        except OSError:
+            return False
+
+    def is_ready(self):
+        return self.get("/readyz")[0] == 200
+
+    def connect(self):
+        """A connection that stays open between requests."""
+        return closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20))
+
+    def get(self, path):
+        with self.connect() as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    def post(self, body, **headers):
+        with self.connect() as connection:
+            return post(connection, body, **headers)
+
+    def raw(self, request, timeout_s=15):
+        """Everything that is answered to these bytes until the connection ends, or stays silent after an answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection:
+            connection.sendall(request)
+            return read_answers(connection)
+
+    def metric(self, name):
+        """The value of a metric's line, named with its labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
+            return float(re.search(rf"^{re.escape(name)} (.+)$", answer.read().decode(), re.MULTILINE)[1])
+
+    def workers(self):
+        """Process ids of the workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+    def log(self):
+        return self.log_file.read_text()
+
+
+def post(connection, body, **headers):
+    """POST on an open connection; returns status and the answer's JSON."""
+    connection.request("POST", "/sensor_data", body, JSON | {k.replace("_", "-"): v for k, v in headers.items()})
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+def read_answers(connection):
+    """Bytes until the server closes, or has nothing more to say a moment after whole answers."""
+    received = b""
+    while True:
+        try:
+            piece = connection.recv(65536)
+        except TimeoutError:
+            if received:
+                return received
+            raise
+        except ConnectionResetError:
+            return received
+        if not piece:
+            return received
+        received += piece
+        connection.settimeout(0.5)
+
+
+def statuses(answers):
+    """The status of each answer in raw bytes."""
+    return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", answers)]
+
+
+def message(number, device="phone", readings=1):
+    """A message as the app sends it."""
+    payload = [
+        {"name": "gyroscope", "time": time.time_ns(), "values": {"x": 0.5, "y": -1, "z": i}} for i in range(readings)
+    ]
+    return json.dumps({"messageId": number, "sessionId": "walk", "deviceId": device, "payload": payload}).encode()
+
+
+def read_topic(kafka, topic, principal="stream"):
+    """Every record of the topic, in the order of each partition."""
+    certificate = str(kafka.certificate_file(principal))
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "security.protocol": "ssl",
+            "ssl.ca.location": str(kafka.ca_file),
+            "ssl.certificate.location": certificate,
+            "ssl.key.location": certificate,
+            "group.id": "none",
+            "enable.auto.commit": False,
+            "log_level": 0,
+        }
+    )
+    with closing(consumer):
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        ends = {i: consumer.get_watermark_offsets(TopicPartition(topic, i), timeout=10)[1] for i in partitions}
+        consumer.assign([TopicPartition(topic, i, 0) for i, end in ends.items() if end])
+        records = []
+        while len(records) < sum(ends.values()):
+            record = consumer.poll(10)
+            assert record is not None, "the topic does not answer"
+            if record.error() and record.error().code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+                raise KafkaException(record.error())
+            if not record.error():
+                records.append(record)
+        return records
+
+
+def numbers_of(records, device):
+    """The messageIds that a device's records hold, in their order."""
+    return [json.loads(record.value())["messageId"] for record in records if record.key() == device.encode()]
