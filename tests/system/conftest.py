@@ -5,16 +5,31 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from stack import Stack
+from stack import REPOSITORY, Stack
+
+ARTEFACTS = REPOSITORY / "artefacts"
 
 
 @pytest.fixture(scope="session")
-def stack():
+def artefacts():
+    """Where a run leaves what a person may want to look at afterwards."""
+    shutil.rmtree(ARTEFACTS, ignore_errors=True)
+    ARTEFACTS.mkdir()
+    return ARTEFACTS
+
+
+@pytest.fixture(scope="session")
+def stack(artefacts):
     """The running stack; stopped at the end, as with Ctrl-C."""
     directory = Path(tempfile.mkdtemp(prefix="sensor-stream-", dir="/tmp"))
     directory.chmod(0o755)  # PostgreSQL's user has to enter it, unlike pytest's own directories
     running = Stack(directory / "data")
-    running.start()
-    yield running
-    running.stop()
-    shutil.rmtree(directory)
+    try:
+        running.start()
+        yield running
+        running.stop()
+    finally:
+        shutil.copytree(running.directory / "logs", artefacts / "logs")
+        shutil.copy(directory / "run.log", artefacts)
+        running.kill_what_is_left()
+        shutil.rmtree(directory)

@@ -82,6 +82,12 @@ class Stack:
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
+    def kill_what_is_left(self):
+        """After a failed test: end the runner, which ends its parts with it."""
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
     def database(self, role="dashboard"):
         return psycopg2.connect(
             host="127.0.0.1", port=self.postgres_port, dbname="sensors", user=role,

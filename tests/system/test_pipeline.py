@@ -62,7 +62,7 @@ def test_first_projects_message(stack):
     ids = {"messageId": "msg123", "sessionId": "session456", "deviceId": "device789"}
     assert stack.post(ids | {"timestamp": "2023-01-01T00:00:00Z", "sensors": [reading]})[0] == 200
     query = "SELECT reason FROM quarantine WHERE device = 'device789'"
-    assert wait_until(lambda: stack.query(query), 30, "the reading is in quarantine") == [("time_too_early",)]
+    assert wait_until(lambda: stack.query(query), 90, "the reading is in quarantine") == [("time_too_early",)]
 
 
 def test_what_is_no_message_is_refused(stack):

@@ -1,0 +1,192 @@
+"""The stream as a process, with real Kafka, Spark and PostgreSQL."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+
+import pytest
+from confluent_kafka import Producer
+
+from ops.local.libraries import collect
+from ops.local.processes import REPOSITORY
+from services.common.database import connect
+from tests.integration.conftest import LIBRARIES
+from tests.ports import free_ports
+
+START_WITHIN_S = 90
+NOW_NS = time.time_ns()
+
+
+class Stream:
+    """`python -m services.stream`, started and stopped by a test."""
+
+    def __init__(self, environment, port, log):
+        self.environment, self.port, self.log = environment, port, log
+        self.process = None
+
+    def start(self, **changes):
+        environment = {k: v for k, v in (os.environ | self.environment | changes).items() if v is not None}
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services.stream"], cwd=REPOSITORY, env=environment, stdout=output, stderr=output
+            )
+
+    def is_ready(self):
+        assert self.process.poll() is None, self.log.read_text()[-2000:]
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=1):
+            return True
+        return False
+
+    def end(self, number):
+        self.process.send_signal(number)
+        return self.process.wait(timeout=30)
+
+
+def wait_until(condition, timeout_s=60.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def stream(kafka, postgres, directory):
+    """A stream that is not started yet; killed at the end if a test left it running."""
+    collect(REPOSITORY / "ops" / "spark", LIBRARIES / "spark")
+    [port] = free_ports(1)
+    environment = kafka.environment("stream") | postgres.environment("stream_writer")
+    environment |= {
+        "CHECKPOINT_DIR": str(directory / "checkpoint"),
+        "SPARK_JARS_DIR": str(LIBRARIES / "spark"),
+        "STREAM_METRICS_PORT": str(port),
+        "LOG_FORMAT": "text",
+    }
+    made = Stream(environment, port, directory / "stream.log")
+    yield made
+    if made.process and made.process.poll() is None:
+        made.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def publish(kafka):
+    """Puts records straight into the topic, past ingest."""
+    certificate = str(kafka.certificate_file("ingest"))
+    producer = Producer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "security.protocol": "SSL",
+            "ssl.ca.location": str(kafka.ca_file),
+            "ssl.certificate.location": certificate,
+            "ssl.key.location": certificate,
+            "message.max.bytes": 4_000_000,
+            "log_level": 0,
+        }
+    )
+
+    def publish(*values, key=None):
+        for value in values:
+            producer.produce(kafka.topic, value, key)
+        assert producer.flush(30) == 0
+
+    return publish
+
+
+@pytest.fixture
+def query(postgres):
+    connection = connect(postgres.settings("stream_writer"), "test")
+    connection.autocommit = True
+
+    def query(statement, *parameters):
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()
+
+    yield query
+    connection.close()
+
+
+def message(device, number, time_ns=NOW_NS):
+    payload = [{"name": "s", "time": time_ns, "values": {"x": 1.0}}]
+    document = {"messageId": number, "sessionId": "s", "deviceId": device, "payload": payload}
+    return json.dumps(document).encode()
+
+
+STRANGE = [
+    None,
+    b"",
+    b"not json",
+    b'{"a": NaN}',
+    b"\x00\xff\xfe",
+    b"[" * 50_000,
+    b'{"payload": 7, "deviceId": "d", "sessionId": "s"}',
+    message("d", 1)[:-1],
+    message("nul \u0000", 1),
+    b"x" * 3_000_000,
+]
+
+
+def stored(query, device):
+    return query(
+        "SELECT count(*) FROM message JOIN session USING (session_id) JOIN device USING (device_id) WHERE device = %s",
+        device,
+    )[0][0]
+
+
+def test_strange_records_do_not_stop_the_stream(stream, publish, query):
+    """Whatever is in Kafka, the stream goes on: strange records are in quarantine with their bytes, others stored."""
+    device = f"device-{uuid.uuid4()}"
+    publish(message(device, 0), *STRANGE, message(device, 1, 2**63), message(device, 2, 9_467_000_000 * 10**12))
+    stream.start()
+    wait_until(stream.is_ready, START_WITHIN_S)
+    publish(message(device, 3), key=None)
+    wait_until(lambda: stored(query, device) == 4)
+    contents = [bytes(content) for (content,) in query("SELECT content FROM quarantine WHERE position = -1")]
+    assert sorted(contents) == sorted(value or b"" for value in STRANGE)
+    reasons = query("SELECT reason FROM quarantine WHERE device = %s", device)
+    assert reasons == [("time_in_future",), ("time_in_future",)]
+    assert stream.process.poll() is None
+
+
+def test_restart_goes_on_where_it_was(stream, publish, query):
+    """After SIGTERM, which ends it with 0, and after SIGKILL the stream stores what came meanwhile, each once."""
+    device = f"device-{uuid.uuid4()}"
+    publish(*(message(device, n) for n in range(10)))
+    wait_until(lambda: stored(query, device) == 10)
+    assert stream.end(signal.SIGTERM) == 0
+    publish(*(message(device, n) for n in range(5, 20)))
+    stream.start()
+    wait_until(lambda: stored(query, device) == 20, START_WITHIN_S)
+    [(batches,)] = query("SELECT count(DISTINCT query_id) FROM batch WHERE topic = 'sensor-messages'")
+    assert batches == 1
+    assert stream.end(signal.SIGKILL) == -signal.SIGKILL
+
+
+def test_check_adds_up(stream):
+    """The check finds no difference after all that."""
+    command = [sys.executable, "-m", "services.stream.check"]
+    result = subprocess.run(
+        command, check=False, cwd=REPOSITORY, env=os.environ | stream.environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "offsets in Kafka = in batches + lag of 0" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "cause"),
+    [
+        ({"KAFKA_TOPIC": "no-such-topic"}, 1, "Topic authorization failed"),
+        ({"DATABASE_PASSWORD_FILE": "/nowhere"}, 2, "DATABASE_PASSWORD_FILE=/nowhere cannot be read"),
+        ({"CHECKPOINT_DIR": None}, 2, "CHECKPOINT_DIR is not set"),
+    ],
+)
+def test_failure_is_told_in_one_line(stream, changes, status, cause):
+    """A stream that cannot run ends with a status that is not 0 and its cause in its last line."""
+    stream.start(**changes)
+    assert stream.process.wait(timeout=START_WITHIN_S) == status
+    assert cause in stream.log.read_text().strip().splitlines()[-1]
