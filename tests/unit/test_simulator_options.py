@@ -150,6 +150,7 @@ def test_progress_and_table():
     assert table["messages acknowledged"] == "100"
     assert table["messages refused"] == "1"
     assert table["readings/s"] == "500"
+    assert table["messages/s"] == "10.0"
 
 
 def test_nothing_sent_is_shown_too():
