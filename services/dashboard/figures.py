@@ -115,7 +115,9 @@ def _here(kind: str, **places: list[float]) -> Figure:
 
 def _time_axis(panels: int) -> Figure:
     lowest = "y" if panels == 1 else f"y{panels}"
-    return _axis(type="date", nticks=5, hoverformat="%H:%M:%S.%L", showspikes=False, anchor=lowest)
+    return _axis(
+        type="date", autorange=False, range=[0, 1], nticks=5, hoverformat="%H:%M:%S.%L", showspikes=False, anchor=lowest
+    )
 
 
 def _axis(**more: Any) -> Figure:

@@ -100,18 +100,23 @@
       this.most = most;
       this.areEvents = areEvents;
       this.rows = [];
+      this.before = {}; // each channel's value before the rows that are kept
+      this.newest = {}; // and after them
     }
 
     add(rows) {
       const known = new Set(this.rows.map((row) => JSON.stringify(row)));
       this.rows = this.rows.concat(rows.filter((row) => !known.has(JSON.stringify(row)))).sort((a, b) => a[0] - b[0]);
-      const last = {};
+      const last = { ...this.before };
       this.rows = this.rows.filter(([, channel, value]) => {
         const isChange = this.areEvents || last[channel] !== value;
         last[channel] = value;
         return isChange;
       });
-      this.rows.splice(0, Math.max(0, this.rows.length - this.most));
+      this.newest = last;
+      for (const [, channel, value] of this.rows.splice(0, Math.max(0, this.rows.length - this.most))) {
+        this.before[channel] = value;
+      }
     }
   }
 

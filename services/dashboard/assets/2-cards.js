@@ -78,6 +78,11 @@
   }
 
   function drawTexts(card, texts) {
+    for (const value of card.querySelectorAll("[data-text-channel]")) {
+      const newest = (texts && texts.newest[value.dataset.textChannel]) || "–";
+      setText(part(value, "value"), newest);
+      value.title = newest;
+    }
     const list = part(card, "texts");
     if (!list || !texts || list.dataset.shown === String(texts.version)) return;
     list.dataset.shown = String(texts.version);
@@ -127,7 +132,8 @@
     }
     drawn.set(graph, graph.data[0].x);
     const layout = graph.layout;
-    Object.assign(layout.xaxis, { range: [held.view[0] + shift, held.view[1] + shift], tickformat: tickFormat(held) });
+    const range = [held.view[0] + shift, held.view[1] + shift];
+    Object.assign(layout.xaxis, { autorange: false, range, tickformat: tickFormat(held) });
     paint(layout);
     layout.datarevision = (layout.datarevision || 0) + 1;
     window.Plotly.react(graph, graph.data, layout);

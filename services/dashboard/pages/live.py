@@ -24,7 +24,7 @@ def page(settings: DashboardSettings) -> Any:
 def sensor_card(card: Card, settings: DashboardSettings) -> Any:
     """The card of one sensor, known or not: title, unit, rate, current values, chart or track, texts."""
     parts = [_heading(card)]
-    if card.numbers:
+    if card.numbers or not sensors.is_event(card.sensor):
         parts.append(_values(card))
     if card.numbers and not sensors.is_event(card.sensor):
         parts += [_graph(card, settings), html.P("", className="note", **_data(part="note"))]
@@ -125,7 +125,9 @@ def _heading(card: Card) -> Any:
 
 def _values(card: Card) -> Any:
     channels = [channel for group in _groups(card) for channel in group] if _has_lines(card) else card.numbers
-    return html.Div([_value(card, channel, place) for place, channel in enumerate(channels)], className="values")
+    numbers = [_value(card, channel, place) for place, channel in enumerate(channels)]
+    texts = [] if sensors.is_event(card.sensor) else [_state(channel) for channel in card.texts]
+    return html.Div([*numbers, *texts], className="values")
 
 
 def _value(card: Card, channel: str, position: int) -> Any:
@@ -141,6 +143,13 @@ def _value(card: Card, channel: str, position: int) -> Any:
     dot = html.Span(className="dot", style={"background": figures.color(position)})
     pressed: Any = {"aria-pressed": "false" if channel in _hidden(card) else "true"}
     return html.Button([dot, *words], type="button", className="value", **_data(channel=channel), **pressed)
+
+
+def _state(channel: str) -> Any:
+    """A channel's newest text."""
+    name = html.Span(channel, className="channel")
+    text = html.Span("–", className="figure", **_data(part="value"))
+    return html.Div([name, text], className="value", **_data(**{"text-channel": channel}))
 
 
 def _has_lines(card: Card) -> bool:
@@ -171,7 +180,7 @@ def _groups(card: Card) -> list[list[str]]:
     """The card's channels by panel; one whose line is off at first gets no panel of its own."""
     hidden = _hidden(card)
     groups = sensors.by_unit(card.sensor, [channel for channel in card.numbers if channel not in hidden])
-    return [groups[0] + hidden, *groups[1:]]
+    return [groups[0] + hidden, *groups[1:]] if groups else []
 
 
 def _hidden(card: Card) -> list[str]:
