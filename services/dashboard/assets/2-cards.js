@@ -238,5 +238,11 @@
     return drawn.get(graph).length > 0 && shown.length === 0;
   }
 
-  window.cards = { all, draw, isInSight, wasReset };
+  /** True when the card's chart, if it has one, has been drawn into. */
+  function isDrawn(card) {
+    const holder = card.querySelector("[data-chart]");
+    return !holder || drawn.has(holder.querySelector(".js-plotly-plot"));
+  }
+
+  window.cards = { all, draw, isInSight, isDrawn, wasReset };
 })();

@@ -9,6 +9,7 @@
   const PACE_MS = { full: 250, windows: 1000, still: 2000 };
   const CHOICES_MS = 5000;
   const LOST_MS = 6000; // an answer that takes longer is not waited for; doubles until one comes
+  const SETTLE_MS = 3000;
   const MOST_TEXTS = 30;
   const EVENTS = new Set(["annotation"]); // sensors whose equal texts are separate happenings
   const GREEN_MS = 3000;
@@ -25,6 +26,7 @@
   const dirty = new Set();
   let frame = null;
   let allDrawnAt = 0;
+  let newCardsAt = -Infinity; // Dash needs some frames to put cards in place, and may empty them again
   let drawMs = 0; // what the last drawing took: a slow machine asks less often
 
   function nothing() {
@@ -99,7 +101,7 @@
     held.cursor = answer.cursor || {};
     held.step = answer.view[2];
     held.view = answer.view;
-    if (held.cards !== answer.cards) dirty.add(null);
+    if (held.cards !== answer.cards) newCardsAt = performance.now();
     held.cards = answer.cards;
     for (const [sensor, columns] of Object.entries(answer.points || {})) {
       (held.points[sensor] = held.points[sensor] || new Points()).add(columns, answer.base);
@@ -162,18 +164,14 @@
   function drawDirty() {
     frame = null;
     const started = performance.now();
-    let isMissing = dirty.delete(null); // cards are on their way
-    const present = new Set();
+    const areNew = started - newCardsAt < SETTLE_MS;
     for (const card of window.cards.all()) {
-      present.add(card.dataset.sensor);
       if (!window.cards.isInSight(card)) continue;
-      if (dirty.has(card.dataset.sensor) || window.cards.wasReset(card)) {
-        if (window.cards.draw(card, held)) dirty.delete(card.dataset.sensor);
-        else isMissing = true;
-      }
+      const isDue = dirty.has(card.dataset.sensor) || window.cards.wasReset(card) || (areNew && !window.cards.isDrawn(card));
+      if (isDue && window.cards.draw(card, held)) dirty.delete(card.dataset.sensor);
     }
     drawMs = performance.now() - started;
-    if (isMissing) setTimeout(drawSoon, 100);
+    if (areNew) requestDrawing();
   }
 
   // --- words --------------------------------------------------------------------------------------------------
