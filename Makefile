@@ -10,7 +10,7 @@ TEST_PACKAGES := chromium=chromium chromedriver=chromium-driver
 
 .PHONY: help
 help: ## show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "  make %-18s%s\n", $$1, $$2 }'
 
 .PHONY: run
 run: setup ## start the whole stack on this machine; Ctrl-C stops it (PHONES=0: without simulated phones)
@@ -53,8 +53,8 @@ lock: $(READY) ## lock every dependency again, with hashes
 	@ops/lock
 
 .PHONY: clean
-clean: ## remove the data of the local stack: database, messages, certificates, logs
-	rm -rf var
+clean: ## remove all data of the local stack: messages, database, certificates, logs
+	@ops/clean
 
 .PHONY: setup
 setup: programs $(READY)

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping, Set
 from functools import partial
 from types import FrameType
 
@@ -58,7 +59,9 @@ def run(settings: LocalSettings) -> int:
 
 
 def _supervise(settings: LocalSettings) -> int:
-    supervisor = Supervisor(all_parts(settings), settings.data, say)
+    parts = all_parts(settings)
+    places = addresses(settings, {part.name for part in parts})
+    supervisor = Supervisor(parts, settings.data, places, say)
     interrupted = threading.Event()
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -70,7 +73,7 @@ def _supervise(settings: LocalSettings) -> int:
     started = time.monotonic()
     ready = supervisor.start()
     if ready:
-        say(welcome(settings, time.monotonic() - started))
+        say(welcome(places, time.monotonic() - started))
         interrupted.wait()
     say("stopping")
     began = time.monotonic()
@@ -79,21 +82,31 @@ def _supervise(settings: LocalSettings) -> int:
     return 0 if ready or interrupted.is_set() else 1
 
 
-def welcome(settings: LocalSettings, seconds: float) -> str:
+def addresses(settings: LocalSettings, parts: Set[str]) -> dict[str, str]:
+    """Where a person or a program finds what runs."""
+    found = {
+        "phones push to": ingest_url(settings),
+        "dashboard": f"http://{HOST}:{settings['DASHBOARD_PORT']}",
+        "prometheus": f"http://{HOST}:{settings['PROMETHEUS_PORT']}",
+        "logs": str(settings.data / "logs"),
+    }
+    return {name: place for name, place in found.items() if name != "prometheus" or name in parts}
+
+
+def welcome(places: Mapping[str, str], seconds: float) -> str:
     """Where everything is, and a command to try it with."""
     now_ns = time.time_ns() // 256 * 256  # what the app's numbers can hold
     reading = {"name": "accelerometer", "time": now_ns, "values": {"x": 0.1, "y": -0.2, "z": 9.8}}
     body = {"messageId": 0, "sessionId": f"curl-{now_ns // 10**9}", "deviceId": "curl", "payload": [reading]}
+    lines = "\n".join(f"  {name:<16}{place}" for name, place in places.items())
     return f"""
 everything is ready after {seconds:.0f} s
 
-  phones push to  {ingest_url(settings)}
-  dashboard       http://{HOST}:{settings["DASHBOARD_PORT"]}
-  logs            {settings.data / "logs"}
+{lines}
 
 try it:
 
-  curl -H 'Content-Type: application/json' {ingest_url(settings)} -d '{json.dumps(body)}'
+  curl -H 'Content-Type: application/json' {places["phones push to"]} -d '{json.dumps(body)}'
 
 `make check` in another terminal shows that it adds up; Ctrl-C stops everything
 """

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from ops.local.errors import LocalError
-from ops.local.processes import Command, run
+from ops.local.processes import REPOSITORY, Command, run
 
+LIBRARIES: Final = REPOSITORY / "var" / "libraries"
+"""Where the libraries lie: shared by all data directories, since they are fetched once."""
 _GOAL: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
@@ -74,4 +76,7 @@ def _download(pom: Path, jars: Path, repository: Path) -> None:
         "mvn", "-q", "-B", "-ntp", "-f", str(pom), f"-Dmaven.repo.local={repository}",
         "-DincludeScope=runtime", f"-DoutputDirectory={jars}", _GOAL,
     ]  # fmt: skip
-    run(Command(arguments, dict(os.environ)), f"Maven cannot fetch the libraries of {pom.parent.name}")
+    run(
+        Command(arguments, dict(os.environ)),
+        f"Maven cannot fetch the jars of {pom.parent.name}; look at the network and try again",
+    )

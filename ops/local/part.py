@@ -56,7 +56,8 @@ class Process:
     def wait(self) -> int:
         """Wait until it ends and end what it leaves behind: a crash must not keep its port. The return code."""
         status = self._popen.wait()
-        end(lambda: set(find_marked(self._mark.__eq__)), CHILDREN_END_WITHIN_S)
+        patience_s = min(CHILDREN_END_WITHIN_S, self._part.stop_within_s)
+        end(lambda: set(find_marked(self._mark.__eq__)), patience_s)
         return status
 
     def stop(self) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 
 from ops.local.certificates import make_certificates
 from ops.local.kafka import Kafka
-from ops.local.libraries import collect
+from ops.local.libraries import LIBRARIES, collect
 from ops.local.part import Part
 from ops.local.postgres import Postgres
 from ops.local.processes import REPOSITORY, Command
@@ -20,8 +20,8 @@ COMMON_PREFIXES = ("LOG_", "OTEL_")
 def all_parts(settings: LocalSettings) -> list[Part]:
     """The stack, each part after what it needs. A variable like INGEST_WORKERS reaches its service as it is."""
     parts = [
-        libraries_part(settings, "kafka"),
-        libraries_part(settings, "spark"),
+        libraries_part("kafka"),
+        libraries_part("spark"),
         Part(name="certificates", prepare=partial(make_certificates, settings.certificates)),
         kafka_part(kafka(settings)),
         postgres_part(postgres(settings)),
@@ -41,7 +41,7 @@ def kafka(settings: LocalSettings) -> Kafka:
     return Kafka(
         directory=settings.data / "kafka",
         certificates=settings.certificates,
-        libraries=settings.libraries / "kafka",
+        libraries=LIBRARIES / "kafka",
         port=settings.port("KAFKA_PORT"),
         controller_port=settings.port("KAFKA_CONTROLLER_PORT"),
         topic=settings["KAFKA_TOPIC"],
@@ -63,9 +63,9 @@ def postgres(settings: LocalSettings) -> Postgres:
     )
 
 
-def libraries_part(settings: LocalSettings, name: str) -> Part:
+def libraries_part(name: str) -> Part:
     """The jars of the broker, or of Spark's Kafka connector."""
-    return Part(name=f"{name}-jars", prepare=partial(collect, REPOSITORY / "ops" / name, settings.libraries / name))
+    return Part(name=f"{name}-jars", prepare=partial(collect, REPOSITORY / "ops" / name, LIBRARIES / name))
 
 
 def kafka_part(broker: Kafka) -> Part:
@@ -124,7 +124,7 @@ def stream_part(settings: LocalSettings) -> Part:
 
 def stream_environment(settings: LocalSettings) -> dict[str, str]:
     """What the stream and its check are told."""
-    own = {"CHECKPOINT_DIR": str(settings.data / "checkpoint"), "SPARK_JARS_DIR": str(settings.libraries / "spark")}
+    own = {"CHECKPOINT_DIR": str(settings.data / "checkpoint"), "SPARK_JARS_DIR": str(LIBRARIES / "spark")}
     own |= chosen(settings, "STREAM_METRICS_PORT")
     clients = kafka(settings).environment("stream") | postgres(settings).environment("stream_writer")
     return settings.given("STREAM_", "SPARK_", *COMMON_PREFIXES) | clients | own

@@ -22,8 +22,9 @@ def lock(data: Path) -> IO[str]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        raise LocalError(f"another run (process {file.read().strip()}) uses {data}: stop it first") from None
+        with file:
+            file.seek(0)
+            raise LocalError(f"another run (process {file.read().strip()}) uses {data}: stop it first") from None
     file.truncate(0)
     file.write(str(os.getpid()))
     file.flush()

@@ -19,7 +19,8 @@ MARK: Final = "SENSOR_STREAM_PART"
 """The variable that every program of the stack, and whatever it starts, has in its environment."""
 _TERMINAL_CODES: Final = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR_LINE: Final = re.compile(r"\[ERROR\]|[\w.]*Error\b|\w+: error:|\S.*\bERROR:")
-_LONGEST_CAUSE: Final = 400
+_SAD_LINE: Final = re.compile(r"\b(ERROR|FATAL|CRITICAL|PANIC)\b|\w(Error|Exception)\b|\berror:")
+_LONGEST_CAUSE: Final = 300
 _KEPT_VARIABLES: Final = ("PATH", "HOME", "LANG", "TZ", "JAVA_HOME", "TMPDIR")
 
 
@@ -121,7 +122,7 @@ def find_cause(output: str) -> str:
     """The line of a program's output that names what went wrong: its first error, else its last word."""
     lines = [line for line in _TERMINAL_CODES.sub("", output).splitlines() if line.strip()]
     errors = [line for line in lines if _ERROR_LINE.match(line)]
-    return (errors[:1] or lines[-1:] or [""])[0].strip()[:_LONGEST_CAUSE]
+    return (errors[:1] or lines[-1:] or [""])[0].strip().removeprefix("[ERROR] ")[:_LONGEST_CAUSE]
 
 
 def user_ids(user: str) -> tuple[int, int]:
@@ -133,6 +134,13 @@ def user_ids(user: str) -> tuple[int, int]:
             f"there is no user {user!r} on this machine: install PostgreSQL's package, or make it"
         ) from None
     return entry.pw_uid, entry.pw_gid
+
+
+def last_words(log_file: Path) -> str:
+    """What a program that ended had to say about it: its last error, else its last line; empty if it said nothing."""
+    lines = [line for line in last_lines(log_file, 40) if not line.startswith((" ", "\t"))]
+    errors = [line for line in lines if _SAD_LINE.search(line)]
+    return (errors[-1:] or lines[-1:] or [""])[0].strip()[:_LONGEST_CAUSE]
 
 
 def last_lines(log_file: Path, count: int) -> list[str]:

@@ -81,8 +81,3 @@ class LocalSettings:
     @property
     def logs(self) -> Path:
         return self.data / "logs"
-
-    @property
-    def libraries(self) -> Path:
-        """Java libraries: shared by all data directories, since they are fetched once."""
-        return REPOSITORY / "var" / "libraries"

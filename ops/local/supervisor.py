@@ -1,15 +1,16 @@
 """Starts the parts as soon as what they need is ready, keeps them running, stops them in reverse order."""
 
 import json
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ops.local.errors import LocalError
 from ops.local.part import Part, Process
-from ops.local.processes import find_marked, how_it_ended, last_lines
+from ops.local.processes import find_marked, how_it_ended, last_lines, last_words
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
@@ -19,8 +20,11 @@ STEADY_AFTER_S = 60.0
 class Supervisor:
     """One thread per part: it waits for what the part needs, starts it, and starts it again when it ends."""
 
-    def __init__(self, parts: Sequence[Part], data: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, parts: Sequence[Part], data: Path, addresses: Mapping[str, str], say: Callable[[str], None]
+    ) -> None:
         self._parts = parts
+        self._addresses = dict(addresses)
         self._data = data
         self._say = say
         self._ready = {part.name: threading.Event() for part in parts}
@@ -30,6 +34,7 @@ class Supervisor:
         self._threads: list[threading.Thread] = []
         self.failed = threading.Event()
         self._announced = False
+        self._state_file.unlink(missing_ok=True)
         (data / "logs").mkdir(exist_ok=True)
 
     def start(self) -> bool:
@@ -50,7 +55,7 @@ class Supervisor:
     def stop(self) -> None:
         """Stop the parts in reverse order: those that do not depend on each other together."""
         self._stopping.set()
-        (self._data / "state.json").unlink(missing_ok=True)
+        self._state_file.unlink(missing_ok=True)
         for level in reversed(levels(self._parts)):  # what depends on another part goes before it
             stoppers = [threading.Thread(target=self._stop, args=(part,)) for part in level]
             for thread in stoppers:
@@ -95,9 +100,9 @@ class Supervisor:
             status = self._processes[part.name].wait()
             if self._stopping.is_set():
                 return
-            cause = next(iter(last_lines(self._log(part), 1)), "its log is empty")[:200]
             pause = FIRST_PAUSE_S if time.monotonic() - began > STEADY_AFTER_S else pause
-            self._say(f"{part.name:<13} ended    {how_it_ended(status)}; starting again in {pause:.0f} s: {cause}")
+            cause = how_it_ended(status) if status < 0 else last_words(self._log(part)) or how_it_ended(status)
+            self._say(f"{part.name:<13} ended    starts again in {pause:.0f} s: {cause}")
             if self._stopping.wait(pause):
                 return
             pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -138,13 +143,18 @@ class Supervisor:
     def _log(self, part: Part) -> Path:
         return self._data / "logs" / f"{part.name}.log"
 
+    @property
+    def _state_file(self) -> Path:
+        return self._data / "state.json"
+
     def _write_state(self) -> None:
         """Where to find the running parts, for tests and tools; written whole or not at all."""
         with self._changed:
             parts = {name: {"pid": process.pid} for name, process in self._processes.items()}
-            new = self._data / "state.json.new"
-            new.write_text(json.dumps({"parts": parts}), encoding="utf-8")
-            new.replace(self._data / "state.json")
+            state = {"pid": os.getpid(), "parts": parts, "addresses": self._addresses}
+            new = self._state_file.with_suffix(".new")
+            new.write_text(json.dumps(state, indent=1), encoding="utf-8")
+            new.replace(self._state_file)
 
 
 def mark(data: Path, part: str) -> str:

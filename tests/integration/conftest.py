@@ -1,6 +1,5 @@
 """Real dependencies on free ports and in directories of their own, started by what `make run` uses."""
 
-import os
 import shutil
 import signal
 import tempfile
@@ -10,12 +9,11 @@ import pytest
 
 from ops.local.certificates import make_certificates
 from ops.local.kafka import Kafka
-from ops.local.libraries import collect
+from ops.local.libraries import LIBRARIES, collect
 from ops.local.postgres import Postgres
 from ops.local.processes import REPOSITORY, last_lines, start, stop, wait_until
 from tests.ports import free_ports
 
-LIBRARIES = Path(os.environ.get("LIBRARIES_DIR", REPOSITORY / "var" / "libraries"))
 START_TIMEOUT_S = 60
 
 
