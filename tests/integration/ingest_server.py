@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from conftest import free_ports
 
 from ops.local.processes import Command, last_lines, start, stop, wait_until
 
@@ -21,9 +22,10 @@ ARGUMENTS = ["-m", "gunicorn", "--config", "python:services.ingest.gunicorn_conf
 class Ingest:
     """gunicorn with its workers; a context manager that starts and ends them."""
 
-    def __init__(self, ports, environment, log_file):
-        self.port, self.metrics_port = ports
-        self.log_file = log_file
+    def __init__(self, directory, kafka, principal="ingest", **settings):
+        self.port, self.metrics_port = free_ports(2)
+        self.log_file = directory / f"ingest-{self.port}.log"
+        environment = kafka.environment(principal) | {"LOG_FORMAT": "text"} | settings
         addresses = {
             "INGEST_HOST": "127.0.0.1",
             "INGEST_PORT": str(self.port),
@@ -108,7 +110,7 @@ def read_answers(connection):
         if not piece:
             return received
         received += piece
-        connection.settimeout(0.5)
+        connection.settimeout(0.2)
 
 
 def statuses(answers):
