@@ -1,5 +1,6 @@
 """Looked at before anything is started: what is missing or in the way, in one line each."""
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -63,12 +64,10 @@ def _by_whom(port: int) -> str:
     wanted = f":{port:04X}"
     tables = [Path("/proc/net") / name for name in ("tcp", "tcp6")]
     lines = [line for table in tables if table.exists() for line in table.read_text(encoding="ascii").splitlines()[1:]]
-    inodes = {f[9] for f in (line.split() for line in lines) if f[1].endswith(wanted) and f[3] == "0A"}
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            links = {str(link.readlink()) for link in (process / "fd").iterdir()}
-            if links & {f"socket:[{inode}]" for inode in inodes}:
+    sockets = {f"socket:[{f[9]}]" for f in (line.split() for line in lines) if f[1].endswith(wanted) and f[3] == "0A"}
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if str(descriptor.readlink()) in sockets:
+                process = descriptor.parents[1]
                 return f" by {(process / 'comm').read_text().strip()} (process {process.name})"
-        except OSError:
-            continue
     return ""
