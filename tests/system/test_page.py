@@ -1,0 +1,42 @@
+"""The page as a person sees it while phones send."""
+
+import base64
+
+import pytest
+
+from tests.integration.browser import Browser
+
+
+@pytest.fixture
+def browser(tmp_path):
+    with_data = Browser(tmp_path / "profile", 1440, 1000)
+    yield with_data
+    with_data.quit()
+
+
+def newest_x(browser):
+    """The newest time, in ms since the epoch, that the accelerometer's chart shows; nothing without a chart."""
+    return browser.run(
+        """const chart = [...document.querySelectorAll('.js-plotly-plot')].find(
+               (plot) => plot.closest('[data-sensor]')?.dataset.sensor === 'accelerometer');
+           const times = chart?.data?.flatMap((trace) => trace.x ?? []).map(Number) ?? [];
+           return times.length ? Math.max(...times) : null;"""
+    )
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_line_moves_while_phones_send(stack, browser, artefacts, width):
+    """The page chooses the newest recording by itself, and its accelerometer's line goes on without a reload."""
+    browser.resize(width, 1000)
+    simulator = stack.simulate("--phones", 2, "--duration", 120)
+    browser.open(stack.dashboard_url)
+    seen = [browser.wait(lambda: newest_x(browser), 90)]
+    browser.run("window.loadedOnce = true")
+    for _ in range(5):
+        seen.append(browser.wait(lambda: (now := newest_x(browser)) and now > seen[-1] and now, 30))
+    shot = browser.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+    (artefacts / f"live-{width}.png").write_bytes(base64.b64decode(shot["data"]))
+    simulator.terminate()
+    simulator.wait(timeout=30)
+    assert browser.run("return window.loadedOnce")
+    assert browser.errors() == []
