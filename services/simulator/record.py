@@ -1,8 +1,8 @@
 """The record: every attempt to send a message with the answer it got, one JSON object per line.
 
-A line is written in one piece as soon as the answer is known, so a kill of this process loses at most the attempts in
-flight; it reaches the disk within a second. Exactly the messages with a line of status 200 are known to be
-acknowledged; a message whose only status is null (no answer came) may have been stored or not.
+A line is written as soon as the answer is known, so a kill of this process loses at most the attempts in flight (one
+per phone) and may cut the last line short; lines reach the disk within a second. Exactly the messages with a line of
+status 200 are known to be acknowledged; a message whose only status is null (no answer came) may be stored or not.
 """
 
 import errno
@@ -31,11 +31,12 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Record:
-    """A record file that any thread may write to. An existing file is continued."""
+    """A record file that any thread may write to. An existing file is continued after its last whole line."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        _drop_cut_line(self._descriptor)
         self._lock = threading.Lock()
         self._encoder = msgspec.json.Encoder()
         self._synced = time.monotonic()
@@ -73,3 +74,11 @@ class Record:
             yield
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._file)) from None
+
+
+def _drop_cut_line(descriptor: int) -> None:
+    end = os.fstat(descriptor).st_size
+    while end and os.pread(descriptor, 1, end - 1) != b"\n":
+        end -= 1
+    if end < os.fstat(descriptor).st_size:
+        os.ftruncate(descriptor, end)

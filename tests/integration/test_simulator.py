@@ -33,6 +33,9 @@ class Server(ThreadingHTTPServer):
         self.posts = []
         self.connections = 0
 
+    def handle_error(self, request, client_address):
+        """A simulator that is killed breaks its connections: nothing to tell."""
+
     def status(self, post):
         with self.lock:
             status = self.script.pop(0) if self.script else 200
@@ -55,7 +58,11 @@ class Handler(BaseHTTPRequestHandler):
             self.server.connections += 1
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        size = int(self.headers["Content-Length"])
+        body = self.rfile.read(size)
+        if len(body) < size:  # the simulator was killed while it sent
+            self.close_connection = True
+            return
         status = self.server.status((body, self.path, dict(self.headers)))
         if status is None:  # the connection breaks before an answer
             self.close_connection = True
