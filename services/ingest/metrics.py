@@ -4,11 +4,14 @@ Workers count together, in the directory that `PROMETHEUS_MULTIPROC_DIR` names, 
 """
 
 import socket
+import struct
 import threading
+from collections.abc import Iterable
 from http.server import ThreadingHTTPServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, MetricsHandler
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, MetricsHandler
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from services.ingest.errors import ANSWERS, Code
 
@@ -32,12 +35,29 @@ for _code in ANSWERS:
 
 def serve(listener: socket.socket) -> None:
     """Answer `/metrics` on a listening socket, which workers may share, from a thread of this process."""
+    _in_flight.inc(0)  # makes this worker's files now and not while somebody reads them
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # published without types
+    registry.register(_AllWorkers())
     server = ThreadingHTTPServer(listener.getsockname()[:2], MetricsHandler.factory(registry), bind_and_activate=False)
     server.socket.close()
     server.socket = listener
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+
+
+class _AllWorkers(Collector):
+    """The sums over all workers, those that have ended included."""
+
+    def __init__(self) -> None:
+        self._files = MultiProcessCollector(None)  # type: ignore[no-untyped-call]  # published without types
+
+    def collect(self) -> Iterable[Metric]:
+        try:
+            return self._sum()
+        except struct.error:  # another worker starts and has just made an empty file
+            return self._sum()
+
+    def _sum(self) -> list[Metric]:
+        return list(self._files.collect())  # type: ignore[no-untyped-call]
 
 
 def record_message_accepted(readings: int, size: int) -> None:

@@ -47,12 +47,9 @@ class KafkaPublisher:
         self._kafka = "not reached yet"
         self._client = self._make_client()
         self._made_at = time.monotonic()
-        self._threads = [
-            threading.Thread(target=self._poll, name="kafka-poll", daemon=True),
-            threading.Thread(target=self._probe, name="kafka-probe", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._poller = threading.Thread(target=self._poll, name="kafka-poll", daemon=True)
+        self._poller.start()
+        threading.Thread(target=self._probe, name="kafka-probe", daemon=True).start()
 
     def publish(self, record: Record) -> None:
         """Produce the record and wait for its delivery report, at most as long as the settings say."""
@@ -82,8 +79,7 @@ class KafkaPublisher:
         with suppress(KafkaException):  # of a producer that has failed for good
             self._client.flush(self._settings.acknowledge_timeout_s)
         self._stopped.set()
-        for thread in self._threads:
-            thread.join()
+        self._poller.join()
 
     def _make_client(self) -> Client:
         settings = self._settings

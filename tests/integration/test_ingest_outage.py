@@ -75,7 +75,7 @@ def test_starts_without_kafka_and_finds_it_later(new_kafka, new_ingest):
         assert ingest.log().count("Connection refused") < 10
         late.start()
         assert wait_until(ingest.is_ready, 20)
-        assert accepts(ingest, 2), ingest.log()
+        assert wait_until(lambda: accepts(ingest, 2), 2 * RECOVERY_WITHIN_S), ingest.log()
     late.stop()
 
 
