@@ -7,7 +7,8 @@ from dash import ClientsideFunction, Dash, Input, Output, no_update
 
 from services.dashboard import metrics
 from services.dashboard.database import DatabaseAwayError
-from services.dashboard.live import Live, parse_ask
+from services.dashboard.live import Live
+from services.dashboard.news import parse_ask
 from services.dashboard.pages.live import sensor_card
 from services.dashboard.settings import DashboardSettings
 

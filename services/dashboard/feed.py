@@ -7,11 +7,13 @@ from typing import Final, NamedTuple
 
 from services.dashboard import metrics
 from services.dashboard.chunks import Chunk, chunk_of, is_beyond
-from services.dashboard.queries import Cursor, Queries, SeriesRow, SessionRow
+from services.dashboard.queries import Cursor, Queries, SeriesRow, SessionRow, WindowRow
 from services.dashboard.ranges import FULL_RATE_MS
 
 REFRESH_S: Final = 0.2
 """Viewers who ask within this time share one look into the database."""
+SHARE_WINDOWS_S: Final = 0.4
+"""Viewers of the same windows within this time share one query."""
 LATE_MS: Final = 600_000
 """A message whose readings are this much older than the newest ones appears when the page is opened again."""
 _KEEP_ARRIVED_S: Final = 20
@@ -36,6 +38,14 @@ class Tail(NamedTuple):
     is_whole: bool
 
 
+class HeldWindows(NamedTuple):
+    """Windows, and the cursor of the messages that they hold at least."""
+
+    rows: list[WindowRow]
+    cursor: Cursor
+    read_at: float
+
+
 class Feed:
     """The last 30 s of one session's readings, kept up to date by whoever asks first."""
 
@@ -49,6 +59,8 @@ class Feed:
         self._cursor: dict[int, int] = {}
         self._forgotten: dict[int, int] = {}
         self._refreshed_at: float | None = None
+        self._windows_lock = threading.Lock()
+        self._windows: dict[tuple[int, float], HeldWindows] = {}
 
     def refresh(self) -> None:
         """Read what is new, unless that was done a moment ago. Raises `DatabaseAwayError`."""
@@ -66,6 +78,19 @@ class Feed:
         if seen is not None and not is_whole:
             chunks = [chunk for chunk in chunks if is_beyond(chunk.cursor, seen)]
         return Tail(chunks, cursor, is_whole)
+
+    def windows(self, step_s: int, from_ms: float, until_ms: float) -> HeldWindows:
+        """The session's windows of `step_s` seconds from `from_ms` on. Raises `DatabaseAwayError`."""
+        with self._windows_lock:
+            now = self._clock()
+            recent = {key: held for key, held in self._windows.items() if now - held.read_at < SHARE_WINDOWS_S}
+            if (step_s, from_ms) not in recent:
+                cursor = self.tail(None).cursor
+                series_ids = [row.series_id for row in self.series if row.has_numbers]
+                rows = self._queries.windows(series_ids, step_s, from_ms, until_ms)
+                recent[step_s, from_ms] = HeldWindows(rows, cursor, now)
+            self._windows = recent
+            return recent[step_s, from_ms]
 
     def _read(self) -> None:
         found = self._queries.find_session(self.session.device, self.session.session)

@@ -18,6 +18,7 @@ COLORS: Final = (
     "#868e96",
 )
 _BAND_OPACITY: Final = 0.22
+_NO_FRAME: Final = {"l": 8, "r": 8, "t": 6, "b": 6}
 _BETWEEN_PANELS: Final = 0.09
 Figure = dict[str, Any]
 
@@ -59,7 +60,7 @@ def tile_map(tiles_url: str, attribution: str) -> Figure:
         "layers": [{"id": "tiles", "type": "raster", "source": "tiles"}],
     }
     traces = [_way("scattermap", lon=[], lat=[]), _here("scattermap", lon=[], lat=[])]
-    return {"data": traces, "layout": _layout(map={"style": style, "zoom": 15}, hovermode="closest")}
+    return {"data": traces, "layout": _layout(map={"style": style, "zoom": 17}, hovermode="closest", margin=_NO_FRAME)}
 
 
 def _panels(count: int) -> Figure:

@@ -2,17 +2,13 @@
 
 import threading
 import time
-import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
-
-import msgspec
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 from services.dashboard.chunks import (
     LONGEST_TEXT,
     Chunk,
-    Columns,
     TextChange,
     latest_values,
     merged_points,
@@ -22,70 +18,22 @@ from services.dashboard.chunks import (
 )
 from services.dashboard.database import DatabaseAwayError
 from services.dashboard.feed import Feed, Feeds, Tail, span_ms
-from services.dashboard.queries import Queries, SeriesRow, SessionRow, WindowRow
+from services.dashboard.news import (
+    Answer,
+    Ask,
+    News,
+    cards_of,
+    points_json,
+    session_words,
+    signature,
+    texts_json,
+    windows_json,
+)
+from services.dashboard.queries import Queries, SessionRow
 from services.dashboard.ranges import DEFAULT_RANGE, EVERY_READING, RANGES, View, floor_ms, view
-from services.dashboard.sensors import in_order
 
-RUNNING_MS: Final = 60_000
-"""A recording counts as running while its newest message came less than this ago."""
 _LATEST_WITHIN_MS: Final = 24 * 3600 * 1000
 _CHOICES_S: Final = 2.0
-
-
-class Ask(msgspec.Struct, frozen=True):
-    """What a page says about itself: what it shows (None: choose for me) and what it has got.
-
-    `cursor` is the newest offset by partition, `step` the step of the windows it holds, `cards` the `News.cards` of
-    the cards it shows, `id` the number of the question, which the answer repeats.
-    """
-
-    device: str | None = None
-    session: str | None = None
-    range: str = DEFAULT_RANGE
-    cursor: dict[int, int] | None = None
-    step: int | None = None
-    cards: str = ""
-    id: int = 0
-
-
-class News(msgspec.Struct, omit_defaults=True):
-    """The answer, as the page's script reads it. Times in ms since the epoch; `now` is the server's.
-
-    `points`: columns by sensor, times relative to `base`. `windows`: by sensor and channel, rows of start relative to
-    `base`, mean, min, max. `latest`: by sensor and channel, time and value. `rates`: readings/s by sensor.
-    """
-
-    state: Literal["live", "empty", "unknown", "away"]
-    now: float
-    id: int = 0
-    reason: str = ""
-    session: dict[str, Any] = {}
-    range: str = ""
-    view: tuple[float, float, int] | None = None
-    is_whole: bool = False
-    cursor: dict[int, int] = {}
-    cards: str = ""
-    base: float = 0
-    points: dict[str, Any] = {}
-    windows: dict[str, Any] = {}
-    latest: dict[str, dict[str, tuple[float, float]]] = {}
-    rates: dict[str, float] = {}
-    texts: dict[str, list[tuple[float, str, str]]] = {}
-
-
-class Card(NamedTuple):
-    """A sensor to show, and its channels in order: those with numbers and those with texts."""
-
-    sensor: str
-    numbers: list[str]
-    texts: list[str]
-
-
-class Answer(NamedTuple):
-    """News for a page, and the cards it should show if they are not the ones it has."""
-
-    news: News
-    cards: list[Card] | None
 
 
 class Live:
@@ -147,21 +95,18 @@ class Live:
             chunks = feed.tail(None).chunks if is_whole else tail.chunks
             news.points = points_json(merged_points(chunks), news.base)
         else:
-            news.windows = self._windows(feed.series, shown, is_whole, tail.chunks, news.base)
+            self._add_windows(news, feed, shown, tail.chunks)
         self._add_latest(news, feed, tail.chunks, is_whole)
         return news
 
-    def _windows(
-        self, series: Sequence[SeriesRow], shown: View, is_whole: bool, chunks: Sequence[Chunk], base: float
-    ) -> dict[str, Any]:
+    def _add_windows(self, news: News, feed: Feed, shown: View, chunks: Sequence[Chunk]) -> None:
         """The windows of the whole view, or only those that the new messages have touched."""
-        span = (shown.from_ms, shown.until_ms) if is_whole else span_ms(chunks)
-        if span is None:
-            return {}
-        from_ms = floor_ms(max(span[0], shown.from_ms), shown.step_s)
-        numeric = [row for row in series if row.has_numbers]
-        rows = self._queries.windows([row.series_id for row in numeric], shown.step_s, from_ms, span[1])
-        return windows_json(rows, numeric, base)
+        span = (shown.from_ms, shown.until_ms) if news.is_whole else span_ms(chunks)
+        if span is not None:
+            from_ms = floor_ms(max(span[0], shown.from_ms), shown.step_s)
+            held = feed.windows(shown.step_s, from_ms, span[1])
+            news.windows = windows_json(held.rows, feed.series, news.base)
+            news.cursor = dict(held.cursor)
 
     def _add_latest(self, news: News, feed: Feed, chunks: Sequence[Chunk], is_whole: bool) -> None:
         """Current values, rates and texts: of what is new, or of everything for a page that has nothing."""
@@ -218,44 +163,6 @@ class _Choices:
         return next(fitting, None) or self._queries.find_session(device, session)
 
 
-def parse_ask(content: object) -> Ask:
-    """What the page sent, as an `Ask`; anything else is a page that has nothing yet."""
-    try:
-        return msgspec.convert(content, Ask, str_keys=True)
-    except msgspec.ValidationError:
-        return Ask()
-
-
-def session_words(row: SessionRow, now_ms: float) -> dict[str, Any]:
-    """A recording as the page's script reads it."""
-    return {
-        "device": row.device,
-        "name": row.device_name or f"Phone {row.device[:8]}",
-        "session": row.session,
-        "first": row.first_time_ms,
-        "last": row.last_time_ms,
-        "seen": row.last_seen_ms,
-        "is_running": now_ms - row.last_seen_ms < RUNNING_MS,
-        "messages": row.messages,
-        "readings": row.readings,
-    }
-
-
-def cards_of(series: Iterable[SeriesRow]) -> list[Card]:
-    """One card per sensor, in the order in which the sensors were first seen."""
-    numbers: dict[str, list[str]] = {}
-    texts: dict[str, list[str]] = {}
-    for row in series:
-        for has_any, channels in ((row.has_numbers, numbers), (row.has_texts, texts)):
-            channels.setdefault(row.sensor, []).extend([row.channel] if has_any else [])
-    return [Card(sensor, in_order(numbers[sensor]), in_order(texts[sensor])) for sensor in numbers]
-
-
-def signature(session_id: int, series: Sequence[SeriesRow]) -> str:
-    """Changes when the cards to show do."""
-    return f"{session_id}-{zlib.crc32(repr(series).encode()):08x}"
-
-
 def rates(held: Sequence[Chunk], sensors: Iterable[str]) -> dict[str, float]:
     """Readings per second of each of the sensors, from all chunks that are held; no entry where it is not known."""
     found = {}
@@ -265,37 +172,3 @@ def rates(held: Sequence[Chunk], sensors: Iterable[str]) -> dict[str, float]:
         if rate is not None:
             found[sensor] = rate
     return found
-
-
-def points_json(points: Mapping[str, Columns], base: float) -> dict[str, Any]:
-    """Columns by sensor, with times relative to `base`: short to send."""
-    return {
-        sensor: {"t": [_short(time_ms - base) for time_ms in columns.times], "c": columns.channels}
-        for sensor, columns in points.items()
-    }
-
-
-def windows_json(rows: Iterable[WindowRow], series: Iterable[SeriesRow], base: float) -> dict[str, Any]:
-    """Rows of (start relative to `base`, mean, min, max) by sensor and channel."""
-    names = {row.series_id: (row.sensor, row.channel) for row in series}
-    windows: dict[str, dict[str, list[tuple[float, ...]]]] = {}
-    for row in rows:
-        sensor, channel = names[row.series_id]
-        values = (shortened(channel, value) for value in (row.mean, row.min, row.max))
-        windows.setdefault(sensor, {}).setdefault(channel, []).append((_short(row.start_ms - base), *values))
-    return windows
-
-
-def texts_json(texts: Mapping[str, Sequence[TextChange]]) -> dict[str, list[tuple[float, str, str]]]:
-    """(time, channel, value) by sensor, oldest first."""
-    return {
-        sensor: [
-            (change.time_ms, change.channel, change.value) for change in sorted(changes, key=lambda one: one.time_ms)
-        ]
-        for sensor, changes in texts.items()
-    }
-
-
-def _short(time_ms: float) -> float:
-    rounded = round(time_ms, 1)
-    return int(rounded) if rounded == int(rounded) else rounded

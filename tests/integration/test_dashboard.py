@@ -19,7 +19,8 @@ from prometheus_client import REGISTRY
 from services.common.database import connect
 from services.dashboard.chunks import chunk_of, merged_points
 from services.dashboard.database import Database
-from services.dashboard.live import Ask, Live
+from services.dashboard.live import Live
+from services.dashboard.news import Ask
 from services.dashboard.queries import Queries
 from tests.integration.browser import Browser
 from tests.integration.conftest import free_ports

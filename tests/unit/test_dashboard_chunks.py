@@ -33,7 +33,7 @@ def reading(name, after_ms=0, **values):
 
 def test_readings_become_columns_per_sensor():
     """Each sensor's readings are columns in their order, and a channel that one lacks is None there."""
-    chunk = chunk_of(row([reading("a", x=1.5, y=2), reading("b", z=3), reading("a", 10, x=-1.5)]))
+    chunk = chunk_of(row([reading("a", x=1.5000000001, y=2), reading("b", z=3), reading("a", 10, x=-1.5)]))
     assert chunk.points == {
         "a": Columns([AT_MS, AT_MS + 10], {"x": [1.5, -1.5], "y": [2, None]}),
         "b": Columns([AT_MS], {"z": [3]}),
@@ -85,7 +85,7 @@ def test_latest_values_are_each_channels_newest():
         ([0.0, 10.0, 20.0, 30.0], 100.0),
         ([30.0, 0.0, 20.0, 10.0], 100.0),
         ([0.0, 10.0, 20.0, 5000.0, 5010.0], 100.0),
-        ([0.0, 60_000.0, 60_500.0, 61_000.0], 2.0),
+        ([0.0, 1000.0, 2000.0, 3000.0, 4000.0, 20_000.0, 20_010.0, 20_020.0], 100.0),
     ],
 )
 def test_rate_is_the_usual_one(times, hz):

@@ -8,7 +8,8 @@ import zstandard
 from services.dashboard.chunks import TextChange
 from services.dashboard.database import DatabaseAwayError
 from services.dashboard.feed import REFRESH_S, Feed
-from services.dashboard.live import Ask, Live, cards_of, parse_ask, session_words, texts_json, windows_json
+from services.dashboard.live import Live
+from services.dashboard.news import Ask, cards_of, parse_ask, session_words, texts_json, windows_json
 from services.dashboard.queries import MessageRow, SeriesRow, SessionRow, WindowRow
 
 START_MS = 1_764_000_000_000
@@ -190,6 +191,26 @@ def test_longer_ranges_read_only_the_windows_that_were_touched(queries):
     server.answer(Ask(range="2m", cursor=first.cursor, step=first.view.step_s, cards=first.cards))
     windows = [asked for asked in queries.asked if asked[0] == "windows"]
     assert windows == [("windows", 1, -21_000, 99_000), ("windows", 1, 55_000, 100_000)]
+
+
+def test_viewers_of_the_same_windows_share_them(queries):
+    """Ten viewers who come together cost one query, and what comes in meanwhile reaches each of them afterwards."""
+    queries.send((0, {"x": 1}))
+    steady = Clock()
+    server = live(queries, steady=steady)
+    first = [server.answer(Ask(range="2m"))[0] for _ in range(10)]
+    queries.send((1000, {"x": 1}))
+    steady.now += REFRESH_S
+    joined, _ = server.answer(Ask(range="10m"))
+    shared, _ = server.answer(Ask(range="10m"))
+    queries.send((2000, {"x": 1}))
+    steady.now += REFRESH_S
+    after, _ = server.answer(Ask(range="10m", cursor=shared.cursor, step=1, cards=shared.cards))
+    asked = [entry for entry in queries.asked if entry[0] == "windows"]
+    assert len({str(news.windows) for news in first}) == 1
+    assert joined.windows == shared.windows
+    assert [entry[1:] for entry in asked] == [(1, -120_000, 0), (1, -599_000, 1000), (1, 2000, 2000)]
+    assert after.cursor == {0: 2}
 
 
 def test_another_step_begins_anew(queries):

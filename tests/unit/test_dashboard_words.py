@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from services.dashboard import figures, sensors
-from services.dashboard.live import Card
+from services.dashboard.news import Card
 from services.dashboard.pages.live import sensor_card
 from services.dashboard.ranges import floor_ms, step_for, view
 from services.dashboard.settings import DashboardSettings

@@ -6,7 +6,7 @@ import dash_mantine_components as dmc
 from dash import dcc, html
 
 from services.dashboard import figures, sensors
-from services.dashboard.live import Card
+from services.dashboard.news import Card
 from services.dashboard.ranges import DEFAULT_RANGE, RANGES
 from services.dashboard.settings import DashboardSettings
 
