@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
 
 from services.common.settings import SettingsError, load, setting
 
-_TIMEOUT_S: Final = 20
+_TIMEOUT_S: Final = 20  # of each request; what it leads to is raised by its future
 _DAY_MS: Final = 86_400_000
 _MIB: Final = 1 << 20
 
@@ -46,6 +46,7 @@ def main() -> int:
     """Make what is missing; the exit status is 1 when Kafka refuses or is away, 2 for a wrong setting."""
     try:
         settings = load(TopicSettings, os.environ)
+        _check_files(settings)
         make_topics(settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
@@ -54,6 +55,13 @@ def main() -> int:
         print(f"Kafka at {settings.bootstrap_servers}: {error.args[0].str()}", file=sys.stderr)
         return 1
     return 0
+
+
+def _check_files(settings: TopicSettings) -> None:
+    """What is said of a missing file without this does not name it."""
+    for file in (settings.ca_file, settings.certificate_file):
+        if not file.is_file():
+            raise SettingsError(f"{file} is not there: make the certificates with ops/kafka-ssl/make-certificates")
 
 
 def make_topics(settings: TopicSettings) -> None:
@@ -101,7 +109,7 @@ def _make_missing(admin: AdminClient, wanted: dict[str, tuple[int, dict[str, str
     ]
     for future in admin.create_topics(topics, operation_timeout=_TIMEOUT_S, request_timeout=_TIMEOUT_S).values():
         try:
-            future.result(_TIMEOUT_S)
+            future.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
@@ -121,7 +129,7 @@ def _configure(admin: AdminClient, wanted: dict[str, dict[str, str]]) -> None:
         for topic, configuration in wanted.items()
     ]
     for future in admin.incremental_alter_configs(resources, request_timeout=_TIMEOUT_S).values():
-        future.result(_TIMEOUT_S)
+        future.result()
 
 
 def _allow(admin: AdminClient, settings: TopicSettings) -> None:
@@ -138,7 +146,7 @@ def _allow(admin: AdminClient, settings: TopicSettings) -> None:
         for principal, topic, operation in rules
     ]  # fmt: skip
     for future in admin.create_acls(bindings, request_timeout=_TIMEOUT_S).values():
-        future.result(_TIMEOUT_S)
+        future.result()
 
 
 if __name__ == "__main__":

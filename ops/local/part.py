@@ -28,7 +28,7 @@ class Part:
     finish: Callable[[], None] = lambda: None
     ended: Callable[[], None] = lambda: None
     ready_within_s: float = 120
-    stop_within_s: float = 10
+    stop_within_s: float = 7.5
 
 
 class Process:

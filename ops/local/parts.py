@@ -78,7 +78,6 @@ def kafka_part(broker: Kafka) -> Part:
         is_ready=broker.is_ready,
         finish=broker.make_topics,
         ended=broker.keep_class_archive,
-        stop_within_s=15,
     )
 
 
@@ -108,7 +107,6 @@ def ingest_part(settings: LocalSettings) -> Part:
         after=("kafka",),
         command=lambda: gunicorn("ingest", environment),
         is_ready=partial(answers, settings.port("INGEST_PORT"), "/readyz"),
-        stop_within_s=12,
     )
 
 
@@ -176,6 +174,7 @@ def simulator_part(settings: LocalSettings) -> Part:
         name="simulator",
         after=("ingest",),
         command=lambda: python(["services.simulator", *options], {}, signal.SIGINT),
+        stop_within_s=3,
     )
 
 

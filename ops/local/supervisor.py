@@ -74,9 +74,9 @@ class Supervisor:
                     return
         try:
             self._first_start(part)
-        except (LocalError, OSError) as error:
+        except Exception as error:  # whatever it is: nobody may wait for this part for ever
             if not self._stopping.is_set():
-                self._tell_failure(part, str(error))
+                self._tell_failure(part, str(error) or type(error).__name__)
                 self.failed.set()
             return
         if part.command:  # this thread stays: the kernel takes its end for the end of the process's parent
@@ -112,7 +112,7 @@ class Supervisor:
         started = time.monotonic()
         try:
             self._spawn(part).await_ready()
-        except LocalError as error:
+        except (LocalError, OSError) as error:
             if not self._stopping.is_set():
                 self._say(f"{part.name:<13} failed   {error}")
                 self._processes[part.name].stop()
