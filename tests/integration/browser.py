@@ -56,6 +56,13 @@ class Browser:
             time.sleep(0.05)
         raise AssertionError(f"waited {seconds} s in vain; the page says: {self.text('body')[:2000]}")
 
+    def draw_again(self):
+        """Have the page draw everything it shows once more, and wait until it has."""
+        self.driver.execute_async_script(
+            """window.dispatchEvent(new Event("resize"));
+               requestAnimationFrame(() => requestAnimationFrame(arguments[0]));"""
+        )
+
     def errors(self):
         """What the console complained about since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
