@@ -25,6 +25,7 @@ from services.common.settings import SettingsError, load, setting
 _TIMEOUT_S: Final = 20  # of each request; what it leads to is raised by its future
 _DAY_MS: Final = 86_400_000
 _MIB: Final = 1 << 20
+_LARGEST_RECORD: Final = 4 * _MIB  # a body of 2 MiB, encoded again, with room for key and headers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ def _message_topic(settings: TopicSettings) -> dict[str, str]:
         "message.timestamp.type": "LogAppendTime",
         "retention.ms": str(settings.retention_days * _DAY_MS),
         "retention.bytes": str(settings.retention_mib * _MIB),
-        "max.message.bytes": str(4 * _MIB),
+        "max.message.bytes": str(_LARGEST_RECORD),
     }
 
 
@@ -98,7 +99,7 @@ def _test_topic() -> dict[str, str]:
         "retention.ms": str(3_600_000),
         "retention.bytes": str(16 * _MIB),
         "segment.bytes": str(8 * _MIB),
-        "max.message.bytes": str(4 * _MIB),
+        "max.message.bytes": str(_LARGEST_RECORD),
     }
 
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from ops.local.certificates import make_certificates
 
@@ -96,6 +96,15 @@ def test_stream_sees_only_the_messages(kafka):
     assert admin.list_topics(timeout=10).topics.keys() == {kafka.topic}
     found = admin.list_topics(kafka.test_topic, timeout=10).topics[kafka.test_topic]
     assert found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
+def test_topic_without_rules_is_closed(kafka):
+    """What nobody was given a right to, nobody but the administrator sees."""
+    AdminClient(client(kafka, "admin")).create_topics([NewTopic("no-rules", 1)])["no-rules"].result(20)
+    for principal in ("ingest", "stream"):
+        found = AdminClient(client(kafka, principal)).list_topics("no-rules", timeout=10).topics["no-rules"]
+        assert found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    assert AdminClient(client(kafka, "admin")).list_topics("no-rules", timeout=10).topics["no-rules"].error is None
 
 
 def test_client_without_certificate_is_refused(kafka):
