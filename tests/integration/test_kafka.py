@@ -100,11 +100,12 @@ def test_stream_sees_only_the_messages(kafka):
 
 def test_topic_without_rules_is_closed(kafka):
     """What nobody was given a right to, nobody but the administrator sees."""
-    AdminClient(client(kafka, "admin")).create_topics([NewTopic("no-rules", 1)])["no-rules"].result(20)
+    admin = AdminClient(client(kafka, "admin"))
+    admin.create_topics([NewTopic("no-rules", 1)])["no-rules"].result(20)
     for principal in ("ingest", "stream"):
         found = AdminClient(client(kafka, principal)).list_topics("no-rules", timeout=10).topics["no-rules"]
         assert found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
-    assert AdminClient(client(kafka, "admin")).list_topics("no-rules", timeout=10).topics["no-rules"].error is None
+    assert admin.list_topics("no-rules", timeout=10).topics["no-rules"].error is None
 
 
 def test_client_without_certificate_is_refused(kafka):
