@@ -68,10 +68,10 @@ class Stack:
     def pid(self, part):
         return json.loads(self.state_file.read_text())["parts"][part]["pid"]
 
-    def kill(self, part):
-        """kill -9 of a part; returns its process id, so that the next one can be told apart."""
+    def kill(self, part, *, children=False):
+        """kill -9 of a part, alone or with what it started; returns its id, so that the next one can be told apart."""
         pid = self.pid(part)
-        os.kill(pid, signal.SIGKILL)
+        (os.killpg if children else os.kill)(pid, signal.SIGKILL)
         return pid
 
     def kill_everything(self):

@@ -85,13 +85,19 @@ def test_kills_and_a_lost_checkpoint(stack, records):
     simulator = stack.simulate("--phones", 3, "--duration", 75, "--seed", 2, "--record", record, *CONDITIONS)
     for part, lost_checkpoint in (("stream", False), ("ingest", False), ("stream", True)):
         wait_until_flowing(stack)
-        pid = stack.kill(part)
+        pid = stack.kill(part, children=lost_checkpoint)
         if lost_checkpoint:
-            shutil.rmtree(stack.directory / "checkpoint")
+            wait_until(lambda: lost(stack.directory / "checkpoint"), 10, "the checkpoint is deleted")
         wait_until(lambda part=part, pid=pid: stack.pid(part) != pid, 90, f"{part} is started again")
     finish(simulator)
     stack.wait_until_stored()
     assert_stored_once(stack, record)
+
+
+def lost(directory):
+    """Delete a directory; whether it is gone for good (its writer may not have ended yet)."""
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
 
 
 def wait_until_flowing(stack):
@@ -105,6 +111,7 @@ def test_everything_killed_at_once(stack, records):
     """After kill -9 of everything, the next start needs no help, and nothing acknowledged is lost or doubled."""
     record = records / "crash.jsonl"
     simulator = stack.simulate("--phones", 3, "--duration", 600, "--seed", 3, "--record", record, *CONDITIONS)
+    wait_until(lambda: record.exists() and record.read_text().count("\n") > 60, 60, "60 answers have come")
     wait_until_flowing(stack)
     stack.kill_everything()
     simulator.terminate()
