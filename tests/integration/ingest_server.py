@@ -11,9 +11,9 @@ from contextlib import closing
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from conftest import free_ports
 
 from ops.local.processes import Command, last_lines, start, stop, wait_until
+from tests.ports import free_ports
 
 JSON = {"Content-Type": "application/json"}
 ARGUMENTS = ["-m", "gunicorn", "--config", "python:services.ingest.gunicorn_conf", "services.ingest.wsgi:application"]

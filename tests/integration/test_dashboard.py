@@ -23,8 +23,8 @@ from services.dashboard.live import Live
 from services.dashboard.news import Ask
 from services.dashboard.queries import Queries
 from tests.integration.browser import Browser
-from tests.integration.conftest import free_ports
 from tests.integration.recordings import Recorder, motion, stream_connection
+from tests.ports import free_ports
 
 INGEST_URL = "https://sensors.example/sensor_data"
 ODD_TEXT = 'start "of" run 🏃 <b id="injected">bold</b> & <script>window.injected = 1</script>'
