@@ -12,7 +12,7 @@ from functools import partial
 from types import FrameType
 
 from ops.local import preflight
-from ops.local.errors import LocalError
+from ops.local.errors import LocalError, in_words
 from ops.local.parts import all_parts, ingest_url, stream_environment
 from ops.local.postgres import program
 from ops.local.processes import REPOSITORY, end
@@ -31,7 +31,7 @@ def main() -> int:
         settings = LocalSettings.load()
         return run(settings) if action == "run" else check(settings)
     except (LocalError, OSError) as error:
-        print(f"cannot run: {error}", file=sys.stderr)
+        print(f"cannot run: {in_words(error)}", file=sys.stderr)
         return 1
 
 

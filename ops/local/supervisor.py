@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ops.local.errors import LocalError
+from ops.local.errors import LocalError, in_words
 from ops.local.part import Part, Process
 from ops.local.processes import find_marked, how_it_ended, last_lines, last_words
 
@@ -29,6 +29,7 @@ class Supervisor:
         self._say = say
         self._ready = {part.name: threading.Event() for part in parts}
         self._processes: dict[str, Process] = {}
+        self._causes: dict[str, str] = {}
         self._stopping = threading.Event()
         self._changed = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -76,7 +77,7 @@ class Supervisor:
             self._first_start(part)
         except Exception as error:  # whatever it is: nobody may wait for this part for ever
             if not self._stopping.is_set():
-                self._tell_failure(part, str(error) or type(error).__name__)
+                self._tell_failure(part, in_words(error))
                 self.failed.set()
             return
         if part.command:  # this thread stays: the kernel takes its end for the end of the process's parent
@@ -101,12 +102,16 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             pause = FIRST_PAUSE_S if time.monotonic() - began > STEADY_AFTER_S else pause
-            cause = how_it_ended(status) if status < 0 else last_words(self._log(part)) or how_it_ended(status)
+            cause = self._causes.pop(part.name, "") or self._cause(part, status)
             self._say(f"{part.name:<13} ended    starts again in {pause:.0f} s: {cause}")
             if self._stopping.wait(pause):
                 return
             pause = min(2 * pause, LONGEST_PAUSE_S)
             self._start_again(part)
+
+    def _cause(self, part: Part, status: int) -> str:
+        said = "" if status < 0 else last_words(self._log(part))
+        return said or how_it_ended(status)
 
     def _start_again(self, part: Part) -> None:
         started = time.monotonic()
@@ -114,7 +119,7 @@ class Supervisor:
             self._spawn(part).await_ready()
         except (LocalError, OSError) as error:
             if not self._stopping.is_set():
-                self._say(f"{part.name:<13} failed   {error}")
+                self._causes[part.name] = in_words(error)
                 self._processes[part.name].stop()
             return
         self._say(f"{part.name:<13} ready    {time.monotonic() - started:5.1f} s, again")

@@ -1,11 +1,12 @@
 """What is looked at before anything starts."""
 
+import errno
 import os
 
 import pytest
 
 from ops.local import preflight
-from ops.local.errors import LocalError
+from ops.local.errors import LocalError, in_words
 from ops.local.processes import Command, find_cause, run
 from ops.local.settings import LocalSettings
 
@@ -50,6 +51,20 @@ def test_enough_room_is_enough(tmp_path):
 def test_cause_is_found_in_what_a_program_says(output, cause):
     """Of all that a failed program writes, one line is for the person at the terminal."""
     assert find_cause(output) == cause
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "x"), "the disk is full: make room"),
+        (PermissionError(errno.EACCES, "Permission denied", "/data"), "/data: Permission denied"),
+        (LocalError("do this"), "do this"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_any_error_is_one_line(error, words):
+    """Whatever goes wrong, the person at the terminal reads words."""
+    assert in_words(error) == words
 
 
 def test_failed_program_is_told_with_its_cause():

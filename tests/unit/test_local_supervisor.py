@@ -152,6 +152,24 @@ def test_cause_of_a_failure_is_its_last_error(stack, tmp_path):
     wait(lambda: any("starts again in 1 s: ERROR no leader" in line for line in running.said))
 
 
+def test_restart_that_fails_is_one_line(stack):
+    """A part that is not ready again in its time is told in one line, and is tried once more."""
+    starts = []
+
+    def command():
+        starts.append("start")
+        return Command(["sleep", "1000"])
+
+    running = stack(Part(name="kafka", command=command, is_ready=lambda: len(starts) != 2, ready_within_s=0.3))
+    assert running.supervisor.start()
+    os.kill(running.pid("kafka"), signal.SIGKILL)
+    wait(lambda: any(line.endswith("again") for line in running.said))
+    assert [line.split(maxsplit=2)[2] for line in running.said if " ended " in line] == [
+        "starts again in 1 s: SIGKILL",
+        "starts again in 2 s: it was not ready within 0 s",
+    ]
+
+
 def test_what_a_crash_leaves_goes_before_the_restart(stack, tmp_path):
     """Processes that a killed part had started are ended, so that they keep no port from the next one."""
     running = stack(shell("ingest", f"sleep 1000 & echo $! >> {tmp_path}/children; wait"))
