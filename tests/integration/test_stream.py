@@ -56,6 +56,24 @@ def wait_until(condition, timeout_s=60.0):
 
 
 @pytest.fixture(scope="module")
+def kafka(new_kafka):
+    """A broker that holds nothing but what these tests publish."""
+    server = new_kafka("stream-kafka")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def postgres(new_postgres):
+    """A database that holds nothing but what these tests store."""
+    server = new_postgres("stream-postgres")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
 def stream(kafka, postgres, directory):
     """A stream that is not started yet; killed at the end if a test left it running."""
     collect(REPOSITORY / "ops" / "spark", LIBRARIES / "spark")
