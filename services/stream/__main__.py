@@ -54,11 +54,10 @@ def _run(settings: StreamSettings, database: DatabaseSettings, stop: threading.E
 
 
 def _cause(error: Exception) -> str:
-    """The last line of a Spark error's text that is not a stack frame names the cause."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    causes = [line for line in lines if line and not line.startswith(("at ", "File ", "===", "...", "JVM stack"))]
-    named = [line for line in causes if "Error" in line or "Exception" in line]
-    return (named or causes or [type(error).__name__])[-1]
+    """One line: of Spark's long texts the innermost error, of all others the first line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "Exception:" in line or "Error:" in line]
+    return (named[-1:] or lines[:1] or [type(error).__name__])[0]
 
 
 if __name__ == "__main__":

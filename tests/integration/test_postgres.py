@@ -196,6 +196,15 @@ def test_partitions_are_made_once(session):
     assert cursor.fetchone() == (0,)
 
 
+def test_rows_that_came_before_their_partition_stay(session):
+    """A day whose rows lie in the default partition already gets none of its own, and the other days get theirs."""
+    cursor = session("stream_writer")
+    cursor.execute(INSERT_WINDOW, (SERIES, datetime(2034, 3, 2, 12, tzinfo=UTC), *WINDOW[2:]))
+    cursor.execute("SELECT make_partitions('2034-03-01', '2034-03-03')")
+    assert cursor.fetchone() == (3 + 2 + 1 + 1,)
+    assert partition_of(cursor, "window_1s", SERIES) == ["window_1s_default"]
+
+
 def test_partitions_are_closed_to_who_may_not_read_them(session):
     """A new partition gives no right of its own: the dashboard reads it through its table only."""
     cursor = session("owner")
