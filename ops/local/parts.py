@@ -49,6 +49,7 @@ def kafka(settings: LocalSettings) -> Kafka:
         partitions=int(settings["KAFKA_PARTITIONS"]),
         retention_days=int(settings["KAFKA_RETENTION_DAYS"]),
         retention_mib=int(settings["KAFKA_RETENTION_MIB"]),
+        heap_mib=int(settings["KAFKA_HEAP_MIB"]),
     )
 
 
@@ -100,8 +101,7 @@ def postgres_part(cluster: Postgres) -> Part:
 
 def ingest_part(settings: LocalSettings) -> Part:
     """The HTTP ingest under gunicorn."""
-    own = {"INGEST_HOST": HOST} | chosen(settings, "INGEST_PORT", "INGEST_METRICS_PORT")
-    environment = settings.given("INGEST_", *COMMON_PREFIXES) | kafka(settings).environment("ingest") | own
+    environment = settings.given("INGEST_", *COMMON_PREFIXES) | kafka(settings).environment("ingest")
     return Part(
         name="ingest",
         after=("kafka",),
@@ -123,17 +123,14 @@ def stream_part(settings: LocalSettings) -> Part:
 def stream_environment(settings: LocalSettings) -> dict[str, str]:
     """What the stream and its check are told."""
     own = {"CHECKPOINT_DIR": str(settings.data / "checkpoint"), "SPARK_JARS_DIR": str(LIBRARIES / "spark")}
-    own |= chosen(settings, "STREAM_METRICS_PORT")
     clients = kafka(settings).environment("stream") | postgres(settings).environment("stream_writer")
     return settings.given("STREAM_", "SPARK_", *COMMON_PREFIXES) | clients | own
 
 
 def dashboard_part(settings: LocalSettings) -> Part:
     """The web page under gunicorn."""
-    own = {"DASHBOARD_HOST": HOST, "INGEST_URL": ingest_url(settings)}
-    own |= chosen(settings, "DASHBOARD_PORT", "DASHBOARD_METRICS_PORT")
-    given = settings.given("DASHBOARD_", "MAP_", *COMMON_PREFIXES)
-    environment = given | postgres(settings).environment("dashboard") | own
+    given = {"INGEST_URL": ingest_url(settings)} | settings.given("DASHBOARD_", "MAP_", "INGEST_URL", *COMMON_PREFIXES)
+    environment = given | postgres(settings).environment("dashboard")
     return Part(
         name="dashboard",
         after=("postgres",),
@@ -181,11 +178,6 @@ def simulator_part(settings: LocalSettings) -> Part:
 def ingest_url(settings: LocalSettings) -> str:
     """Where phones push to."""
     return f"http://{HOST}:{settings['INGEST_PORT']}/sensor_data"
-
-
-def chosen(settings: LocalSettings, *names: str) -> dict[str, str]:
-    """Some of the settings, for one service."""
-    return {name: settings[name] for name in names}
 
 
 def gunicorn(service: str, environment: dict[str, str]) -> Command:

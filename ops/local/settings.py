@@ -9,7 +9,13 @@ from ops.local.errors import LocalError
 from ops.local.processes import REPOSITORY
 
 HOST = "127.0.0.1"
-_COUNTS = {"PHONES": 0, "KAFKA_PARTITIONS": 1, "KAFKA_RETENTION_DAYS": 1, "KAFKA_RETENTION_MIB": 1}
+_COUNTS = {
+    "PHONES": 0,
+    "KAFKA_PARTITIONS": 1,
+    "KAFKA_RETENTION_DAYS": 1,
+    "KAFKA_RETENTION_MIB": 1,
+    "KAFKA_HEAP_MIB": 64,
+}
 """Settings that are numbers, with the lowest that makes sense."""
 
 
@@ -59,8 +65,10 @@ class LocalSettings:
         return self.values[name]
 
     def given(self, *prefixes: str) -> dict[str, str]:
-        """The variables of the environment with these prefixes: further settings of a service."""
-        return {name: value for name, value in self.environ.items() if name.startswith(prefixes)}
+        """All settings with these prefixes, those of the environment too that `.env_config` does not list."""
+        return {
+            name: value for name, value in (*self.values.items(), *self.environ.items()) if name.startswith(prefixes)
+        }
 
     def port(self, name: str) -> int:
         return int(self.values[name])
