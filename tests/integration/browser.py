@@ -47,7 +47,7 @@ class Browser:
                     return found?.checkVisibility() ? found.innerText : '';"""
         return self.run(script, selector)
 
-    def wait(self, what: Callable[[], object], seconds=20.0):
+    def wait(self, what: Callable[[], object], seconds=60.0):
         """Wait until `what()` is true and return it; fail with the page's words when it does not come."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
