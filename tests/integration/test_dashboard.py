@@ -271,7 +271,7 @@ def test_empty_state_says_how_to_begin(dashboard, browser, recorder):
 
 
 def test_chart_moves_without_a_reload(dashboard, browser, recorder):
-    """The chart gets new points again and again while whole figures are never sent again."""
+    """The chart gets new points at least once a second while whole figures are never sent again."""
     with sending(recorder):
         browser.open(dashboard.url)
         browser.wait(lambda: newest_x(browser))
