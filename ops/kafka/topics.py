@@ -3,7 +3,6 @@
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -20,6 +19,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from services.common.kafka import KafkaSettings, client_options
 from services.common.settings import SettingsError, load, setting
 
 _TIMEOUT_S: Final = 20  # of each request; what it leads to is raised by its future
@@ -29,13 +29,9 @@ _LARGEST_RECORD: Final = 4 * _MIB  # a body of 2 MiB, encoded again, with room f
 
 
 @dataclass(frozen=True, kw_only=True)
-class TopicSettings:
+class TopicSettings(KafkaSettings):
     """How to reach Kafka as `admin`, and what the topics are to be like."""
 
-    bootstrap_servers: str = setting("KAFKA_BOOTSTRAP_SERVERS", "host:port of the brokers, with commas between")
-    ca_file: Path = setting("KAFKA_CA_FILE", "certificate of the CA that signed the brokers'")
-    certificate_file: Path = setting("KAFKA_CERTIFICATE_FILE", "PEM with key and certificates of admin")
-    topic: str = setting("KAFKA_TOPIC", "topic of the messages", "sensor-messages")
     test_topic: str = setting("KAFKA_TEST_TOPIC", "topic of the test pushes", "test-pushes")
     partitions: int = setting("KAFKA_PARTITIONS", "partitions of the topic of the messages", 2)
     replicas: int = setting("KAFKA_REPLICAS", "copies of each partition", 1)
@@ -60,23 +56,14 @@ def main() -> int:
 
 def _check_files(settings: TopicSettings) -> None:
     """What is said of a missing file without this does not name it."""
-    for file in (settings.ca_file, settings.certificate_file):
+    for file in (settings.kafka_ca_file, settings.kafka_certificate_file):
         if not file.is_file():
             raise SettingsError(f"{file} is not there: make the certificates with ops/kafka-ssl/make-certificates")
 
 
 def make_topics(settings: TopicSettings) -> None:
     """Topics, their configuration and the access rules. Raises `KafkaException`."""
-    admin = AdminClient(
-        {
-            "bootstrap.servers": settings.bootstrap_servers,
-            "security.protocol": "SSL",
-            "ssl.ca.location": str(settings.ca_file),
-            "ssl.certificate.location": str(settings.certificate_file),
-            "ssl.key.location": str(settings.certificate_file),
-            "log_level": 0,  # what goes wrong is raised
-        }
-    )
+    admin = AdminClient(client_options(settings) | {"log_level": 0})  # what goes wrong is raised
     wanted = {settings.topic: (settings.partitions, _message_topic(settings)), settings.test_topic: (1, _test_topic())}
     _make_missing(admin, wanted, settings.replicas)
     _configure(admin, {name: configuration for name, (_, configuration) in wanted.items()})

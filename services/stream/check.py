@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the class has a lower-case name
 
 from services.common.database import DatabaseSettings, connect
+from services.common.kafka import client_options
 from services.common.settings import SettingsError, load
 from services.stream.settings import StreamSettings
 
@@ -96,16 +97,7 @@ def main() -> int:
 
 def kafka_offsets(settings: StreamSettings) -> list[Offsets]:
     """What Kafka holds of the topic now. Raises `KafkaException` when it does not answer."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": settings.bootstrap_servers,
-            "group.id": "check",  # required by the client; nothing is consumed or committed
-            "security.protocol": "SSL",
-            "ssl.ca.location": str(settings.kafka_ca_file),
-            "ssl.certificate.location": str(settings.kafka_certificate_file),
-            "ssl.key.location": str(settings.kafka_certificate_file),
-        }
-    )
+    consumer = Consumer(client_options(settings) | {"group.id": "check"})  # required; nothing is consumed or committed
     with closing(consumer):
         partitions = consumer.list_topics(settings.topic, KAFKA_TIMEOUT_S).topics[settings.topic].partitions
         return [

@@ -3,17 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.common.kafka import KafkaSettings
 from services.common.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamSettings:
+class StreamSettings(KafkaSettings):
     """What the driver needs; how tasks reach PostgreSQL stands in `DatabaseSettings`."""
 
-    bootstrap_servers: str = setting("KAFKA_BOOTSTRAP_SERVERS", "host:port of the brokers, with commas between")
-    topic: str = setting("KAFKA_TOPIC", "topic of the messages", "sensor-messages")
-    kafka_ca_file: Path = setting("KAFKA_CA_FILE", "certificate of the CA that signed the brokers'")
-    kafka_certificate_file: Path = setting("KAFKA_CERTIFICATE_FILE", "PEM with this client's key and certificates")
     checkpoint_dir: Path = setting("CHECKPOINT_DIR", "directory of Spark's checkpoint, on a disk that stays")
     jars_dir: Path = setting("SPARK_JARS_DIR", "directory with the jars of Spark's Kafka connector")
     master: str = setting("SPARK_MASTER", "Spark master; local[2,4] tries a failed task 4 times", "local[2,4]")
