@@ -10,10 +10,12 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from services.common.message import encode_json
 from services.ingest import metrics
+from services.ingest.admission import CHALLENGE, Admission
 from services.ingest.errors import Code, IngestError
 from services.ingest.log_limit import LimitedLog
 from services.ingest.producer import Publisher
 from services.ingest.receive import Receiver
+from services.ingest.request import Environ, wants_words
 from services.ingest.settings import IngestSettings
 
 if TYPE_CHECKING:
@@ -21,16 +23,17 @@ if TYPE_CHECKING:
 
 _REQUEST_ID: Final = "ingest.request_id"
 _JSON: Final = "application/json"
+_STATUS_SHOWN_BY_APP: Final = 499
 _OK: Final = b'{"status":"ok"}'
 
 log = logging.getLogger("services.ingest")
 
 
-def make_app(settings: IngestSettings, publisher: Publisher) -> Flask:
+def make_app(settings: IngestSettings, admission: Admission, publisher: Publisher) -> Flask:
     """The WSGI application of one worker."""
     app = Flask("services.ingest", static_folder=None)
     app.config.update(PROPAGATE_EXCEPTIONS=True, PROVIDE_AUTOMATIC_OPTIONS=False)
-    receiver = Receiver(settings, publisher)
+    receiver = Receiver(settings, admission, publisher)
     refusals = LimitedLog(period_s=1)
 
     @app.post("/sensor_data")
@@ -44,20 +47,20 @@ def make_app(settings: IngestSettings, publisher: Publisher) -> Flask:
 
     @app.get("/readyz")
     def readyz() -> tuple[Response, int]:
-        checks = publisher.checks()
+        checks = publisher.checks() | admission.checks()
         ready = all(state == "ok" for state in checks.values())
         return jsonify(status="ok" if ready else "unavailable", checks=checks), 200 if ready else 503
 
     @app.errorhandler(IngestError)
     def refuse(error: IngestError) -> Response:
-        answer = make_answer(error)
+        who = {"token": error.token} if error.token else {}
         where = {"request": request.environ[_REQUEST_ID], "address": request.remote_addr}
-        refusals.write(logging.INFO, error.code, "refused", code=error.code, detail=error.detail, **where)
-        return answer
+        refusals.write(logging.INFO, error.code, "refused", code=error.code, detail=error.detail, **who, **where)
+        return make_answer(error, request.environ)
 
     @app.errorhandler(HTTPException)
     def refuse_address(error: HTTPException) -> Response:
-        answer = make_answer(IngestError(_code_of(error)))
+        answer = make_answer(IngestError(_code_of(error)), request.environ)
         if isinstance(error, MethodNotAllowed) and error.valid_methods:
             answer.headers["Allow"] = ", ".join(error.valid_methods)
         return answer
@@ -66,14 +69,18 @@ def make_app(settings: IngestSettings, publisher: Publisher) -> Flask:
     return app
 
 
-def make_answer(error: IngestError) -> Response:
-    """The answer to a refused request, which is counted."""
+def make_answer(error: IngestError, environ: Environ) -> Response:
+    """The answer to a refused request, which is counted; in words for its user where the URL asks for them."""
     metrics.record_error(error.code)
-    body = encode_json({"error": error.code, "detail": error.detail})
-    answer = Response(body, error.answer.status, content_type=_JSON)
-    if error.answer.retry_after_s is not None:
-        answer.headers["Retry-After"] = str(error.answer.retry_after_s)
-    return answer
+    answer = error.answer
+    if answer.phone is not None and wants_words(environ):
+        return Response(f"{answer.phone}\n", _STATUS_SHOWN_BY_APP, content_type="text/plain; charset=utf-8")
+    response = Response(encode_json({"error": error.code, "detail": error.detail}), answer.status, content_type=_JSON)
+    if answer.retry_after_s is not None:
+        response.headers["Retry-After"] = str(answer.retry_after_s)
+    if answer.status == 401:
+        response.headers["WWW-Authenticate"] = CHALLENGE
+    return response
 
 
 class _Guard:
@@ -92,10 +99,10 @@ class _Guard:
         try:
             return self._app(environ, start)
         except HTTPException as error:  # Flask reads parts of the request before its own error handlers
-            return make_answer(IngestError(_code_of(error)))(environ, start)
+            return make_answer(IngestError(_code_of(error)), environ)(environ, start)
         except Exception:
             log.exception("unexpected error", extra={"fields": {"request": request_id}})
-            return make_answer(IngestError("unexpected"))(environ, start)
+            return make_answer(IngestError("unexpected"), environ)(environ, start)
 
 
 def _code_of(error: HTTPException) -> Code:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from gunicorn.glogging import Logger
 
 from services.common import logs
+from services.common.database import DatabaseSettings
 from services.common.settings import SettingsError, describe, load
 from services.ingest.settings import IngestSettings
 
@@ -23,19 +24,20 @@ _OPEN_FILES: Final = 8192
 _METRICS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def _load_settings() -> IngestSettings:
-    """The settings, or the end of the start with one line that says which is wrong."""
+def _load_settings() -> tuple[IngestSettings, dict[str, Any]]:
+    """The settings and how to show them, or the end of the start with one line that says which is wrong."""
     try:
         settings = load(IngestSettings, os.environ)
+        shown = describe(settings) | describe(load(DatabaseSettings, os.environ))
     except SettingsError as error:
         sys.exit(str(error))
-    for name, value in describe(settings).items():
+    for name, value in shown.items():
         if isinstance(value, Path) and not os.access(value, os.R_OK):
             sys.exit(f"{name}={value} cannot be read: make the certificates, or let this user read them")
-    return settings
+    return settings, shown
 
 
-_settings = _load_settings()
+_settings, _shown = _load_settings()
 if _METRICS_DIR not in os.environ:  # before anything imports prometheus_client, which looks for it then
     os.environ[_METRICS_DIR] = tempfile.mkdtemp(prefix="ingest-metrics-")
 
@@ -58,7 +60,7 @@ def on_starting(server: Any) -> None:
         server.metrics_listener = socket.create_server((_settings.host, _settings.metrics_port))
     except OSError as error:
         sys.exit(f"INGEST_METRICS_PORT={_settings.metrics_port} cannot be listened on: {error.strerror}")
-    server.log.info("starting", extra={"fields": describe(_settings)})
+    server.log.info("starting", extra={"fields": _shown})
 
 
 def post_fork(server: Any, worker: Any) -> None:
@@ -74,11 +76,12 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Deliver what is still queued."""
+    """Deliver what is still queued, and write what is known of the tokens."""
     if hasattr(worker, "wsgi"):
-        from services.ingest.wsgi import publisher
+        from services.ingest.wsgi import publisher, token_sync
 
         publisher.close()
+        token_sync.close()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

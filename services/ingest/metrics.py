@@ -27,6 +27,11 @@ _request_seconds = Histogram("ingest_request_seconds", "From a request's head to
 _acknowledge_seconds = Histogram("ingest_acknowledge_seconds", "Waits for Kafka's acknowledgement", buckets=_SECONDS)
 _in_flight = Gauge("ingest_requests_in_flight", "Requests being handled", multiprocess_mode="livesum")
 _kafka_errors = Counter("ingest_kafka_errors", "Faults that the Kafka client reported")
+_tokens_read = Gauge(
+    "ingest_tokens_read_timestamp_seconds",
+    "When the worker with the oldest tokens read them; 0: not yet",
+    multiprocess_mode="livemin",
+)
 _producers = Counter("ingest_producers_replaced", "Producers replaced after a fatal error")
 
 for _code in ANSWERS:
@@ -101,3 +106,8 @@ def record_kafka_error() -> None:
 def record_producer_replaced() -> None:
     """A producer failed for good and has a successor."""
     _producers.inc()
+
+
+def record_tokens_read() -> None:
+    """The tokens are those that PostgreSQL holds now."""
+    _tokens_read.set_to_current_time()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from services.ingest import metrics
+from services.ingest.admission import Admission
 from services.ingest.errors import IngestError
 from services.ingest.log_limit import log
 from services.ingest.producer import Publisher
@@ -17,20 +18,24 @@ from services.ingest.settings import IngestSettings
 class Receiver:
     """Takes messages in, at most `max_in_flight` of them at a time."""
 
-    def __init__(self, settings: IngestSettings, publisher: Publisher) -> None:
+    def __init__(self, settings: IngestSettings, admission: Admission, publisher: Publisher) -> None:
         self._settings = settings
+        self._admission = admission
         self._publisher = publisher
         self._slots = threading.Semaphore(settings.max_in_flight)
 
     def receive(self, environ: Environ, request_id: str) -> None:
         """Return once Kafka has acknowledged the request's message. Raises `IngestError` for every other outcome."""
+        token = self._admission.sign_in(environ)
         with self._slot():
             body = read_body(environ, self._settings.max_body_bytes)
-            record = make_record(body, traceparent(environ), self._settings)
+            record = make_record(body, token.header, traceparent(environ), self._settings)
+            self._admission.admit(token, record.key.decode())
             self._publisher.publish(record)
         if record.readings is None:
             metrics.record_test_push()
-            log.info("test push received", extra={"fields": {"request": request_id, "device": record.key.decode()}})
+            who = {"device": record.key.decode(), "token": token.name}
+            log.info("test push received", extra={"fields": {"request": request_id, **who}})
         else:
             metrics.record_message_accepted(record.readings, len(record.value))
 

@@ -19,13 +19,18 @@ class Record(NamedTuple):
     readings: int | None
 
 
-def make_record(body: bytes, trace: str | None, settings: IngestSettings) -> Record:
-    """The record of a request's body. Raises `IngestError` when the body is not a message or has too many readings."""
+def make_record(body: bytes, token: bytes, trace: str | None, settings: IngestSettings) -> Record:
+    """The record of a request's body, with what it is to carry of the token and of the trace.
+
+    Raises `IngestError` when the body is not a message or has too many readings.
+    """
     try:
         message, value = parse_message(body)
     except MessageError as error:
         raise IngestError(error.code, error.detail) from None
-    headers: Headers = [("traceparent", trace.encode())] if trace else []
+    headers: Headers = [("token-id", token)]
+    if trace:
+        headers.append(("traceparent", trace.encode()))
     key = message.deviceId.encode()
     if isinstance(message, TestPush):
         return Record(settings.test_topic, key, value, headers, None)

@@ -4,6 +4,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
+from urllib.parse import parse_qs
 
 from gunicorn.http.errors import ParseException
 
@@ -46,6 +47,11 @@ def traceparent(environ: Environ) -> str | None:
     """The W3C trace context of the request, or None without a valid one."""
     value = environ.get("HTTP_TRACEPARENT")
     return value if value is not None and _TRACEPARENT.match(value) else None
+
+
+def wants_words(environ: Environ) -> bool:
+    """Whether an error is to be told in words for the person who holds the phone: `?errors=phone`."""
+    return "phone" in parse_qs(environ.get("QUERY_STRING", "")).get("errors", [])
 
 
 def _read_bounded(environ: Environ, limit: int) -> bytes:

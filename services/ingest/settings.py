@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.common.settings import setting
+from services.common.settings import SettingsError, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,10 @@ class IngestSettings:
     max_in_flight: int = setting("INGEST_MAX_IN_FLIGHT", "requests that one worker handles at a time", 64)
     max_body_bytes: int = setting("INGEST_MAX_BODY_BYTES", "largest body, as sent and inflated", 2 << 20)
     max_readings: int = setting("INGEST_MAX_READINGS", "most readings of a message", 50_000)
+    token_in_url: bool = setting("INGEST_TOKEN_IN_URL", "whether ?token=T counts; URLs are seen by many", False)
+    token_refresh_s: float = setting("INGEST_TOKEN_REFRESH_S", "time between two readings of the tokens", 3.0)
+    rate: float = setting("INGEST_RATE", "messages per second of one device, at length, in each worker", 50.0)
+    burst: float = setting("INGEST_BURST", "messages of one device that may come at once", 500.0)
     acknowledge_timeout_s: float = setting("INGEST_ACKNOWLEDGE_TIMEOUT_S", "how long to wait for Kafka", 5.0)
     bootstrap_servers: str = setting("KAFKA_BOOTSTRAP_SERVERS", "host:port of the brokers, with commas between")
     topic: str = setting("KAFKA_TOPIC", "topic of the messages", "sensor-messages")
@@ -26,3 +30,8 @@ class IngestSettings:
     linger_ms: float = setting("INGEST_LINGER_MS", "how long a record waits for others to share its request", 5.0)
     max_queued_records: int = setting("INGEST_MAX_QUEUED_RECORDS", "records that wait for Kafka in a worker", 1000)
     log_format: str = setting("LOG_FORMAT", "json or text", "json")
+
+    def __post_init__(self) -> None:
+        """Raises `SettingsError` for a limit that would let nothing through."""
+        if not (self.rate > 0 and self.burst >= 1):
+            raise SettingsError("INGEST_RATE has to be above 0 and INGEST_BURST at least 1")
