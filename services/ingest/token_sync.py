@@ -69,7 +69,7 @@ class TokenSync:
             self._attempt(self._write)
 
     def _attempt(self, step: Callable[[Cursor], None]) -> None:
-        """Do it with a connection, a new one after a fault. Never raises: this thread is how revoked tokens are known."""
+        """Do it with a connection, a new one after a fault. Never raises: without this thread nothing is revoked."""
         try:
             if self._connection is None:
                 self._connection = self._connect()

@@ -1,16 +1,22 @@
 """The HTTP surface of ingest, with a publisher that keeps what it is given in memory."""
 
+import dataclasses
 import json
 import threading
 from io import BytesIO
 from pathlib import Path
 
 import pytest
+from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
 
+from services.common.tokens import digest
+from services.ingest.admission import Admission
 from services.ingest.app import make_app
 from services.ingest.errors import ANSWERS, IngestError
+from services.ingest.rate import RateLimit
 from services.ingest.settings import IngestSettings
+from services.ingest.token_cache import TokenCache, TokenRow
 
 SETTINGS = IngestSettings(
     bootstrap_servers="nowhere:1",
@@ -23,6 +29,12 @@ SETTINGS = IngestSettings(
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 USUAL = (PAYLOADS / "five-sensors.json").read_bytes()
 JSON = "application/json"
+TOKENS = [
+    TokenRow(1, "everybody", digest("shared-word"), None, 0, True, None, False),
+    TokenRow(2, "own", digest("own-word"), None, 0, False, None, False),
+    TokenRow(3, "other phone", digest("bound-word"), None, 0, False, "another", False),
+    TokenRow(4, "lost", digest("revoked-word"), None, 0, True, None, True),
+]
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -53,14 +65,43 @@ def publisher():
     return MemoryPublisher()
 
 
+class Client(FlaskClient):
+    """Sends the shared token with every request that says nothing else."""
+
+    def open(self, *arguments, headers=None, **options):
+        sent = {"Authorization": "Bearer shared-word"} | (headers or {})
+        return super().open(*arguments, headers=sent, **options)
+
+
 @pytest.fixture
-def client(publisher):
-    return make_app(SETTINGS, publisher).test_client()
+def tokens():
+    cache = TokenCache()
+    cache.load(TOKENS)
+    return cache
 
 
-def post(client, body=USUAL, content_type=JSON, **headers):
+@pytest.fixture
+def new_client(publisher, tokens):
+    """Makes a client of an application with settings of its own."""
+
+    def make(**other):
+        settings = dataclasses.replace(SETTINGS, **other)
+        limit = RateLimit(settings.rate, settings.burst, clock=lambda: 0.0)
+        app = make_app(settings, Admission(settings, tokens, limit), publisher)
+        app.test_client_class = Client
+        return app.test_client()
+
+    return make
+
+
+@pytest.fixture
+def client(new_client):
+    return new_client()
+
+
+def post(client, body=USUAL, content_type=JSON, path="/sensor_data", **headers):
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return client.post("/sensor_data", data=body, content_type=content_type, headers=names)
+    return client.post(path, data=body, content_type=content_type, headers=names)
 
 
 def metric(name, **labels):
@@ -73,7 +114,8 @@ def assert_refused(answer, code):
     assert set(answer.json) == {"error", "detail"}
     assert answer.content_type == JSON
     assert answer.headers["X-Request-Id"]
-    assert ("Retry-After" in answer.headers) is (answer.status_code == 503)
+    assert ("Retry-After" in answer.headers) is (answer.status_code in {429, 503})
+    assert ("WWW-Authenticate" in answer.headers) is (answer.status_code == 401)
 
 
 @pytest.mark.parametrize("path", sorted(PAYLOADS.glob("*.json")), ids=lambda path: path.stem)
@@ -200,11 +242,12 @@ def test_more_requests_than_allowed_are_refused_at_once(client, publisher):
     assert len(publisher.records) == 3
 
 
-def test_trace_context_goes_with_the_record(client, publisher):
-    """The record carries the request's trace context if it has one."""
+def test_token_and_trace_context_go_with_the_record(client, publisher):
+    """The record carries the id of its token, and the request's trace context if it has one."""
     post(client, traceparent=TRACE)
     post(client)
-    assert [record.headers for record in publisher.records] == [[("traceparent", TRACE.encode())], []]
+    trace, token = ("traceparent", TRACE.encode()), ("token-id", b"1")
+    assert [record.headers for record in publisher.records] == [[token, trace], [token]]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +296,8 @@ def test_livez_needs_nothing(client, publisher):
 def test_readyz_names_its_checks(client, publisher):
     """Readiness is 200 while every check is ok, else 503 with what is wrong under the check's name."""
     ready = client.get("/readyz")
-    assert (ready.status_code, ready.json) == (200, {"status": "ok", "checks": {"kafka": "ok", "producer": "ok"}})
+    checks = {"kafka": "ok", "producer": "ok", "tokens": "ok"}
+    assert (ready.status_code, ready.json) == (200, {"status": "ok", "checks": checks})
     publisher.states["kafka"] = "no answer"
     away = client.get("/readyz")
     assert (away.status_code, away.json["status"], away.json["checks"]["kafka"]) == (503, "unavailable", "no answer")
@@ -262,3 +306,140 @@ def test_readyz_names_its_checks(client, publisher):
 def test_request_ids_differ(client):
     """Each request has an id of its own."""
     assert len({post(client).headers["X-Request-Id"] for _ in range(20)}) == 20
+
+
+def message_of(device):
+    return json.dumps({"deviceId": device, "sessionId": "s", "payload": []})
+
+
+def unread(client, **environ):
+    """What is answered to a request whose body must not be read, and how much of it was."""
+    body = Endless()
+    answer = client.post("/sensor_data", content_type=JSON, environ_overrides={"wsgi.input": body} | environ)
+    return answer, body.taken
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ("", "no_token"),
+        ("Bearer guess", "wrong_token"),
+        ("Basic guess", "wrong_token"),
+        ("guess", "wrong_token"),
+        ("Bearer revoked-word", "token_revoked"),
+    ],
+)
+def test_who_may_not_send_is_refused_before_the_body_is_read(client, publisher, caplog, header, code):
+    """Without a valid token nothing is read or stored; the log has the address, and nothing of what was sent."""
+    caplog.set_level("INFO")
+    before = metric("ingest_errors_total", code=code)
+    answer, taken = unread(client, HTTP_AUTHORIZATION=header)
+    assert_refused(answer, code)
+    assert (taken, publisher.records) == (0, [])
+    assert metric("ingest_errors_total", code=code) == before + 1
+    [line] = caplog.records
+    assert (line.fields["code"], line.fields["address"]) == (code, "127.0.0.1")
+    assert "guess" not in str(line.fields)
+    assert "word" not in str(line.fields)
+
+
+def test_revoked_token_is_logged_by_its_name(client, caplog):
+    """Which token it was is told by the name that it was given."""
+    caplog.set_level("INFO")
+    post(client, Authorization="Bearer revoked-word")
+    assert [line.fields["token"] for line in caplog.records] == ["lost"]
+
+
+def test_token_of_another_device_is_refused(client, publisher):
+    """A token that is bound lets its own device send and no other."""
+    assert_refused(post(client, message_of("mine"), Authorization="bound-word"), "token_of_other_device")
+    assert publisher.records == []
+    assert post(client, message_of("another"), Authorization="bound-word").status_code == 200
+
+
+def test_token_binds_to_the_first_device_that_sends_a_message(client):
+    """What is no message binds nothing; after the first message others are refused, test pushes too."""
+    assert_refused(post(client, b"{}", Authorization="own-word"), "bad_message")
+    assert post(client, message_of("first"), Authorization="own-word").status_code == 200
+    assert_refused(post(client, message_of("second"), Authorization="own-word"), "token_of_other_device")
+    test_push = json.dumps({"deviceId": "second", "payload": [{"name": "test"}]})
+    assert_refused(post(client, test_push, Authorization="own-word"), "token_of_other_device")
+
+
+def test_shared_token_is_for_every_device(client, publisher):
+    """A shared token binds to nobody."""
+    assert [post(client, message_of(device)).status_code for device in "abc"] == [200, 200, 200]
+    assert [record.key for record in publisher.records] == [b"a", b"b", b"c"]
+
+
+def test_token_in_the_url_counts_only_where_the_setting_says_so(new_client):
+    """`?token=` is for installations that allow it."""
+    path = "/sensor_data?token=shared-word"
+    assert_refused(post(new_client(), path=path, Authorization=""), "no_token")
+    assert post(new_client(token_in_url=True), path=path, Authorization="").status_code == 200
+
+
+def test_nobody_is_let_in_before_the_tokens_are_known(publisher):
+    """Until the tokens have been read everybody is asked to come back, and readiness says why."""
+    app = make_app(SETTINGS, Admission(SETTINGS, TokenCache(), RateLimit(1, 1)), publisher)
+    answer, taken = unread(app.test_client())
+    assert_refused(answer, "tokens_not_loaded")
+    assert taken == 0
+    ready = app.test_client().get("/readyz")
+    assert (ready.status_code, ready.json["checks"]["tokens"]) == (503, "not read from PostgreSQL yet")
+
+
+def test_device_that_sends_too_fast_waits_alone(new_client, publisher):
+    """Beyond its burst a device is told when to come back; others with the same token go on."""
+    client = new_client(rate=0.1, burst=2)
+    answers = [post(client, message_of("hasty")) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert_refused(answers[-1], "too_fast")
+    assert answers[-1].headers["Retry-After"] == "10"
+    assert post(client, message_of("calm")).status_code == 200
+    assert len(publisher.records) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"Authorization": ""}, "no_token"),
+        ({"Authorization": "guess"}, "wrong_token"),
+        ({"Authorization": "revoked-word"}, "token_revoked"),
+        ({"Authorization": "bound-word"}, "token_of_other_device"),
+        ({"body": b"{"}, "bad_json"),
+        ({"body": b"{}"}, "bad_message"),
+        ({"body": b" " * 20_001}, "body_too_large"),
+        ({"content_type": "text/plain"}, "wrong_content_type"),
+        ({"path": "/elsewhere"}, "not_found"),
+    ],
+)
+def test_errors_in_words_for_the_person_with_the_phone(client, options, code):
+    """With `errors=phone` an error is the one status whose text the app shows, and one plain sentence."""
+    before = metric("ingest_errors_total", code=code)
+    path = options.pop("path", "/sensor_data")
+    answer = post(client, path=f"{path}?a=b&errors=phone", **options)
+    assert (answer.status_code, answer.content_type) == (499, "text/plain; charset=utf-8")
+    assert answer.text == f"{ANSWERS[code].phone}\n"
+    assert metric("ingest_errors_total", code=code) == before + 1
+
+
+def test_what_the_app_is_to_try_again_stays_as_it_is(new_client, publisher):
+    """With `errors=phone` too, 429 and 503 keep their status, so that the app sends the message again."""
+    client = new_client(rate=0.1, burst=1)
+    publisher.fault = IngestError("not_acknowledged")
+    path = "/sensor_data?errors=phone"
+    assert_refused(post(client, path=path), "not_acknowledged")
+    assert_refused(post(client, path=path), "too_fast")
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_every_error_has_its_words(answer):
+    """Each code says one sentence; each that the phone shows has one without the words of programs."""
+    assert (answer.phone is None) is (answer.status in {429, 503})
+    assert (answer.retry_after_s is not None) is (answer.status in {429, 503})
+    if answer.phone is not None:
+        assert answer.phone.endswith(".")
+        assert not {"HTTP", "gzip", "request", "body", "Content-Type"} & set(
+            answer.phone.replace("HTTP Push", "").split()
+        )
