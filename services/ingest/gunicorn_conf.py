@@ -54,6 +54,9 @@ class IngestLogger(Logger):  # type: ignore[misc]  # published without types
 
 def on_starting(server: Any) -> None:
     """Prepare what all workers share: their limit of open files, and where their metrics are asked for."""
+    from services.ingest import metrics
+
+    metrics.record_no_tokens_needed()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_open_files(), most))
     try:

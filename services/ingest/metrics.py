@@ -3,6 +3,7 @@
 Workers count together, in the directory that `PROMETHEUS_MULTIPROC_DIR` names, and any of them answers for all.
 """
 
+import math
 import socket
 import struct
 import threading
@@ -111,3 +112,8 @@ def record_producer_replaced() -> None:
 def record_tokens_read() -> None:
     """The tokens are those that PostgreSQL holds now."""
     _tokens_read.set_to_current_time()
+
+
+def record_no_tokens_needed() -> None:
+    """This process answers no requests: it is not one that has yet to read the tokens."""
+    _tokens_read.set(math.inf)

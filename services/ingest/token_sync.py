@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the class has a lower-case name
@@ -87,7 +87,7 @@ class TokenSync:
     def _synchronise(self, cursor: Cursor) -> None:
         """Reading comes first: whatever is wrong with writing, a revoked token is refused."""
         cursor.execute(_READ)
-        self._cache.load(map(TokenRow._make, cursor))
+        self._cache.load(map(_make_row, cursor))
         metrics.record_tokens_read()
         self._write_bindings(cursor)
         if time.monotonic() - self._uses_written_at >= USES_PERIOD_S:
@@ -113,3 +113,8 @@ class TokenSync:
             with suppress(psycopg2.Error):
                 self._connection.close()
             self._connection = None
+
+
+def _make_row(columns: tuple[Any, ...]) -> TokenRow:
+    """psycopg2 gives views of bytes, by which nothing can be found in a dict."""
+    return TokenRow._make(bytes(value) if isinstance(value, memoryview) else value for value in columns)

@@ -13,19 +13,25 @@ from pathlib import Path
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ops.local.processes import Command, last_lines, start, stop, wait_until
+from services.common.database import connect
+from services.common.tokens import digest
 from tests.ports import free_ports
 
-JSON = {"Content-Type": "application/json"}
+TOKEN = "token-of-the-tests"
+JSON = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
+UNLIMITED = {"INGEST_RATE": "100000", "INGEST_BURST": "100000"}
 ARGUMENTS = ["-m", "gunicorn", "--config", "python:services.ingest.gunicorn_conf", "services.ingest.wsgi:application"]
 
 
 class Ingest:
     """gunicorn with its workers; a context manager that starts and ends them."""
 
-    def __init__(self, directory, kafka, principal="ingest", **settings):
+    def __init__(self, directory, postgres, kafka, principal="ingest", **settings):
+        allow(postgres, TOKEN)
         self.port, self.metrics_port = free_ports(2)
         self.log_file = directory / f"ingest-{self.port}.log"
-        environment = kafka.environment(principal) | {"LOG_FORMAT": "text"} | settings
+        environment = kafka.environment(principal) | postgres.environment("ingest_reader")
+        environment |= {"LOG_FORMAT": "text"} | UNLIMITED | settings
         addresses = {
             "INGEST_HOST": "127.0.0.1",
             "INGEST_PORT": str(self.port),
@@ -86,6 +92,17 @@ class Ingest:
 
     def log(self):
         return self.log_file.read_text()
+
+
+def allow(postgres, token):
+    """Let everybody send with this token."""
+    statement = "INSERT INTO ingest_token (name, sha256, shared) VALUES (%s, %s, true) ON CONFLICT DO NOTHING"
+    with (
+        closing(connect(postgres.settings("dashboard"), "tests")) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement, (f"tests {digest(token).hex()}", digest(token)))
 
 
 def post(connection, body, **headers):

@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 import pytest
-from ingest_server import Ingest, message, numbers_of, post, read_topic, statuses
+from ingest_server import TOKEN, Ingest, message, numbers_of, post, read_topic, statuses
 
 from ops.local.processes import stop, wait_until
 from services.common.message import parse_message
@@ -21,14 +21,15 @@ from services.common.message import parse_message
 PAYLOADS = sorted((Path(__file__).parents[1] / "payloads").glob("*.json"))
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 MIB = 1 << 20
-HEAD = b"POST /sensor_data HTTP/1.1\r\nHost: ingest\r\nContent-Type: application/json\r\n"
+START = b"POST /sensor_data HTTP/1.1\r\nHost: ingest\r\nContent-Type: application/json\r\n"
+HEAD = START + b"Authorization: Bearer %s\r\n" % TOKEN.encode()
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def new_ingest(directory):
+def new_ingest(directory, postgres):
     """Makes an ingest against a broker, acting as a principal, with settings of its own."""
-    return functools.partial(Ingest, directory)
+    return functools.partial(Ingest, directory, postgres)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,8 @@ def test_every_shape_is_a_record_in_kafka(ingest, kafka, path):
     newest = max(records, key=lambda record: record.timestamp())
     assert newest.key().decode() == json.loads(body)["deviceId"]
     assert newest.value() == parse_message(body)[1]
-    assert newest.headers() == [("traceparent", TRACE.encode())]
+    assert dict(newest.headers())["traceparent"] == TRACE.encode()
+    assert dict(newest.headers())["token-id"].isdigit()
 
 
 def test_messages_of_a_device_keep_their_order(ingest, kafka):
@@ -114,7 +116,7 @@ def test_messages_of_a_device_keep_their_order(ingest, kafka):
         pytest.param(b"\r\n" * 100 + b"\r\n", [400], id="blank lines"),
         pytest.param(b"GET * HTTP/1.1\r\n\r\n", [400], id="asterisk"),
         pytest.param(b"GET http://[::1/ HTTP/1.1\r\nHost: [::1\r\n\r\n", [400], id="broken address"),
-        pytest.param(b"POST /sensor_data HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n", [415], id="broken host"),
+        pytest.param(HEAD.replace(b"ingest", b"\xff\xfe") + b"\r\n", [400], id="broken host"),
         pytest.param(b"POST /%ff%00%2e%2e/ HTTP/1.1\r\nHost: x\r\n\r\n", [404], id="odd characters"),
     ],
 )
@@ -154,16 +156,19 @@ def test_clients_that_keep_their_end_open_hold_nobody_up(ingest):
 
 
 def test_log_holds_nothing_that_was_sent(ingest):
-    """Neither headers nor bodies get into the log, whether they are good, bad or not HTTP."""
+    """Neither address, headers nor bodies get into the log, whether they are good, bad or not HTTP."""
     secret = b"Authorization: Bearer hidden-word"
-    ingest.raw(with_length(b'{"deviceId": "hidden-word"}', secret))
-    ingest.raw(with_length(b'{"hidden-word', secret))
+    ingest.raw(with_length(b'{"deviceId": "hidden-word"}', b"X: hidden-word"))
+    ingest.raw(with_length(b'{"hidden-word', b"X: hidden-word"))
+    ingest.raw(START + secret + b"\r\n\r\n")
+    ingest.raw(START.replace(b"data", b"data?token=hidden-word") + b"\r\n")
     ingest.raw(HEAD + secret + b"\x00\r\n\r\n")
     ingest.raw(HEAD + b"hidden-word\r\n\r\n")
     ingest.raw(b"hidden-word /hidden-word\r\n\r\n")
     assert ingest.post(message(1))[0] == 200
     assert "refused" in ingest.log()
     assert "hidden-word" not in ingest.log()
+    assert TOKEN not in ingest.log()
 
 
 def test_client_that_goes_away_leaves_nothing(ingest, kafka):

@@ -31,9 +31,9 @@ def broker(new_kafka):
 
 
 @pytest.fixture(scope="module")
-def new_ingest(directory):
+def new_ingest(directory, postgres):
     """Makes an ingest against a broker, acting as a principal, with settings of its own."""
-    return functools.partial(Ingest, directory)
+    return functools.partial(Ingest, directory, postgres)
 
 
 def assert_refused_in_time(ingest, number):
@@ -124,6 +124,9 @@ def test_unknown_certificate_authority_is_named(broker, new_ingest):
     [
         ("KAFKA_BOOTSTRAP_SERVERS", None, "KAFKA_BOOTSTRAP_SERVERS is not set: host:port of the brokers"),
         ("INGEST_WORKERS", "many", "INGEST_WORKERS='many' is not a valid int"),
+        ("INGEST_RATE", "0", "INGEST_RATE has to be above 0 and INGEST_BURST at least 1"),
+        ("DATABASE_HOST", None, "DATABASE_HOST is not set: host name of PostgreSQL"),
+        ("DATABASE_PASSWORD_FILE", "/nowhere", "DATABASE_PASSWORD_FILE=/nowhere cannot be read"),
         (
             "KAFKA_CERTIFICATE_FILE",
             "/nowhere.pem",
