@@ -52,9 +52,14 @@ class TokenSync:
         self._connection: Connection | None = None
         self._uses_written_at = time.monotonic()
         self._errors = LimitedLog(period_s=30)
+        self._attempted = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="token-sync", daemon=True)
         self._thread.start()
+
+    def await_attempt(self, timeout_s: float) -> None:
+        """Wait until the tokens have been read or could not be: a new worker then knows them from its first request."""
+        self._attempted.wait(timeout_s)
 
     def close(self) -> None:
         """Write what is left to be written, then stop; a PostgreSQL that hangs is not waited for."""
@@ -64,6 +69,7 @@ class TokenSync:
     def _run(self) -> None:
         while not self._stopped.is_set():
             self._attempt(self._synchronise)
+            self._attempted.set()
             self._stopped.wait(self._period_s)
         if self._connection is not None:
             self._attempt(self._write)

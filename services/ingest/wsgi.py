@@ -18,6 +18,7 @@ from services.ingest.token_cache import TokenCache
 from services.ingest.token_sync import TokenSync
 
 _STATEMENT_TIMEOUT_S = 5
+_FIRST_READING_WITHIN_S = 2
 _CANNOT_START = 4  # tells gunicorn that another worker would fail in the same way
 
 settings = load(IngestSettings, os.environ)
@@ -29,5 +30,6 @@ except KafkaException as error:
 tokens = TokenCache()
 connect_to_tokens = partial(connect, load(DatabaseSettings, os.environ), "ingest", _STATEMENT_TIMEOUT_S)
 token_sync = TokenSync(tokens, connect_to_tokens, settings.token_refresh_s)
+token_sync.await_attempt(_FIRST_READING_WITHIN_S)
 admission = Admission(settings, tokens, RateLimit(settings.rate, settings.burst))
 application = make_app(settings, admission, publisher)
