@@ -3,12 +3,14 @@
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
 from collections.abc import Mapping, Set
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 from ops.local import preflight
@@ -18,6 +20,7 @@ from ops.local.postgres import program
 from ops.local.processes import REPOSITORY, end
 from ops.local.settings import HOST, LocalSettings
 from ops.local.supervisor import Supervisor, find_leftovers, say
+from ops.local.tokens import CURL, token_file
 
 LEFTOVERS_END_WITHIN_S = 10
 
@@ -73,7 +76,7 @@ def _supervise(settings: LocalSettings) -> int:
     started = time.monotonic()
     ready = supervisor.start()
     if ready:
-        say(welcome(places, time.monotonic() - started))
+        say(welcome(places, token_file(settings.secrets, CURL), time.monotonic() - started))
         interrupted.wait()
     say("stopping")
     began = time.monotonic()
@@ -93,7 +96,7 @@ def addresses(settings: LocalSettings, parts: Set[str]) -> dict[str, str]:
     return {name: place for name, place in found.items() if name != "prometheus" or name in parts}
 
 
-def welcome(places: Mapping[str, str], seconds: float) -> str:
+def welcome(places: Mapping[str, str], token: Path, seconds: float) -> str:
     """Where everything is, and a command to try it with."""
     now_ns = time.time_ns() // 256 * 256  # what the app's numbers can hold
     reading = {"name": "accelerometer", "time": now_ns, "values": {"x": 0.1, "y": -0.2, "z": 9.8}}
@@ -106,7 +109,8 @@ everything is ready after {seconds:.0f} s
 
 try it:
 
-  curl -H 'Content-Type: application/json' {places["phones push to"]} -d '{json.dumps(body)}'
+  curl -H "Authorization: Bearer $(cat {shlex.quote(str(token))})" -H 'Content-Type: application/json' \\
+    {places["phones push to"]} -d '{json.dumps(body)}'
 
 `make check` in another terminal shows that it adds up; Ctrl-C stops everything
 """

@@ -13,6 +13,7 @@ from ops.local.postgres import Postgres
 from ops.local.processes import REPOSITORY, Command
 from ops.local.reach import answers
 from ops.local.settings import HOST, LocalSettings
+from ops.local.tokens import SIMULATOR, make_tokens, token_file
 
 COMMON_PREFIXES = ("LOG_", "OTEL_")
 
@@ -25,6 +26,7 @@ def all_parts(settings: LocalSettings) -> list[Part]:
         Part(name="certificates", prepare=partial(make_certificates, settings.certificates)),
         kafka_part(kafka(settings)),
         postgres_part(postgres(settings)),
+        Part(name="tokens", after=("postgres",), prepare=partial(make_tokens, postgres(settings))),
         ingest_part(settings),
         stream_part(settings),
         dashboard_part(settings),
@@ -101,10 +103,11 @@ def postgres_part(cluster: Postgres) -> Part:
 
 def ingest_part(settings: LocalSettings) -> Part:
     """The HTTP ingest under gunicorn."""
-    environment = settings.given("INGEST_", *COMMON_PREFIXES) | kafka(settings).environment("ingest")
+    clients = kafka(settings).environment("ingest") | postgres(settings).environment("ingest_reader")
+    environment = settings.given("INGEST_", *COMMON_PREFIXES) | clients
     return Part(
         name="ingest",
-        after=("kafka",),
+        after=("kafka", "tokens"),
         command=lambda: gunicorn("ingest", environment),
         is_ready=partial(answers, settings.port("INGEST_PORT"), "/readyz"),
     )
@@ -167,6 +170,7 @@ def prometheus_part(settings: LocalSettings) -> Part:
 def simulator_part(settings: LocalSettings) -> Part:
     """Simulated phones, so that there is something to see."""
     options = ["--phones", settings["PHONES"], "--target", ingest_url(settings)]
+    options += ["--token-file", str(token_file(settings.secrets, SIMULATOR))]
     return Part(
         name="simulator",
         after=("ingest",),

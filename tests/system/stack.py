@@ -95,6 +95,10 @@ class Stack:
             sslmode="verify-full", sslrootcert=self.directory / "certificates" / "ca.crt",
         )  # fmt: skip
 
+    def token_file(self, name):
+        """Of one of the tokens that the start made."""
+        return self.directory / "secrets" / f"{name}.token"
+
     def query(self, statement, parameters=None):
         with contextlib.closing(self.database()) as connection, connection.cursor() as cursor:
             cursor.execute(statement, parameters)
@@ -102,12 +106,14 @@ class Stack:
 
     def simulate(self, *arguments):
         """Start the simulator; the caller waits for it."""
-        command = [sys.executable, "-m", "services.simulator", "--target", self.ingest_url, *map(str, arguments)]
+        options = ["--target", self.ingest_url, "--token-file", self.token_file("simulator"), *arguments]
+        command = [sys.executable, "-m", "services.simulator", *map(str, options)]
         return subprocess.Popen(command, cwd=REPOSITORY, env=self.environment, stdout=subprocess.DEVNULL)
 
     def post(self, body):
         """POST `body`; returns status and the answer's JSON."""
-        headers = {"Content-Type": "application/json"}
+        token = self.token_file("curl").read_text().strip()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
         request = urllib.request.Request(self.ingest_url, json.dumps(body).encode(), headers)
         try:
             with urllib.request.urlopen(request, timeout=15) as answer:

@@ -21,6 +21,11 @@ def declared(kind):
     return [(field.metadata["name"], field.default) for field in fields]
 
 
+def read(text, kind):
+    """The value of a line, whose truths are written as words."""
+    return {"true": True, "false": False}[text] if kind is bool else kind(text)
+
+
 @pytest.mark.parametrize(("name", "default"), [pair for kind in KINDS for pair in declared(kind)])
 def test_every_setting_is_listed_with_its_default(name, default):
     """Each setting of a service stands in the file, and with the value that the service takes without it."""
@@ -28,7 +33,7 @@ def test_every_setting_is_listed_with_its_default(name, default):
     if name in GIVEN_BY_THE_RUNNER:
         assert name not in listed
     elif name not in ONLY_ON_A_LAPTOP:
-        assert type(default)(listed[name]) == default
+        assert read(listed[name], type(default)) == default
 
 
 def test_every_setting_is_explained():

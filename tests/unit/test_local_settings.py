@@ -64,10 +64,10 @@ def test_settings_of_a_service_reach_only_it():
 
 
 def test_services_know_only_their_own_secrets():
-    """Ingest is told its certificate and nothing of the database; the dashboard the reverse."""
+    """Ingest is told its certificate and the role that knows tokens; the dashboard its role and no certificate."""
     ingest, dashboard = (part(name, {}).command().environment for name in ("ingest", "dashboard"))
     assert ingest["KAFKA_CERTIFICATE_FILE"].endswith("/ingest.pem")
-    assert not any(name.startswith("DATABASE_") for name in ingest)
+    assert ingest["DATABASE_PASSWORD_FILE"].endswith("/secrets/ingest_reader")
     assert dashboard["DATABASE_PASSWORD_FILE"].endswith("/secrets/dashboard")
     assert not any(name.startswith("KAFKA_") for name in dashboard)
 
