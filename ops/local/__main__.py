@@ -1,4 +1,4 @@
-"""`python -m ops.local`: runs the stack until Ctrl-C. `python -m ops.local check`: does what it stored add up?"""
+"""`python -m ops.local [run|check|tokens]`: runs the stack until Ctrl-C, or asks it: does it add up, who may send?"""
 
 import argparse
 import json
@@ -8,14 +8,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from ops.local import preflight
 from ops.local.errors import LocalError, in_words
-from ops.local.parts import all_parts, ingest_url, stream_environment
+from ops.local.parts import all_parts, ingest_url, postgres, stream_environment
 from ops.local.postgres import program
 from ops.local.processes import REPOSITORY, end
 from ops.local.settings import HOST, LocalSettings
@@ -26,25 +27,31 @@ LEFTOVERS_END_WITHIN_S = 10
 
 
 def main() -> int:
-    """Run or check; the exit status is 0 when all went well."""
+    """Run, or become the program that asks; the exit status is 0 when all went well."""
     parser = argparse.ArgumentParser(prog="python -m ops.local", description=__doc__)
-    parser.add_argument("action", nargs="?", choices=["run", "check"], default="run")
-    action = parser.parse_args().action
+    parser.add_argument("action", nargs="?", choices=["run", "check", "tokens"], default="run")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what to do with tokens: -h tells more")
+    given = parser.parse_args()
     try:
         settings = LocalSettings.load()
-        return run(settings) if action == "run" else check(settings)
+        if given.action == "check":
+            become(settings, ["services.stream.check"], stream_environment(settings))
+        if given.action == "tokens":
+            manager = postgres(settings).environment("dashboard")
+            become(settings, ["services.ingest.tokens", *given.arguments], manager)
+        return run(settings)
     except (LocalError, OSError) as error:
         print(f"cannot run: {in_words(error)}", file=sys.stderr)
         return 1
 
 
-def check(settings: LocalSettings) -> int:
-    """Become the conservation check, with the stream's rights."""
+def become(settings: LocalSettings, module: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Go on as another program that works on the running stack. Raises `LocalError` when none runs."""
     if not (settings.data / "state.json").exists():
-        raise LocalError("the stack does not run; start it with `make run` and check from another terminal")
+        raise LocalError("the stack does not run; start it with `make run` and try again in another terminal")
     os.chdir(REPOSITORY)
     os.execve(  # noqa: S606  # no shell is wanted
-        sys.executable, [sys.executable, "-m", "services.stream.check"], os.environ | stream_environment(settings)
+        sys.executable, [sys.executable, "-m", *module], os.environ | environment
     )
 
 

@@ -8,7 +8,9 @@ from functools import partial
 
 import pytest
 
+from ops.local.errors import LocalError
 from ops.local.processes import REPOSITORY, wait_until
+from ops.local.tokens import make_tokens, token_file
 from services.common.database import connect
 from services.common.tokens import TokenError, add_token, digest, is_token, list_tokens, revoke_token, rotate_token
 from services.ingest.token_cache import TokenCache
@@ -267,6 +269,40 @@ def test_command_line_does_what_it_says(command, connection, tmp_path):
     assert lines[1].startswith("Anna's phone  ")
     assert lines[1].endswith("  never      -         revoked")
     assert lines[2].endswith("  never      (shared)  active")
+
+
+def test_make_run_makes_its_tokens_once(connection, postgres):
+    """A second start keeps what the first one made, and each file is its owner's alone."""
+    make_tokens(postgres.part)
+    files = {name: token_file(postgres.secrets, name) for name in ("simulator", "curl")}
+    first = {name: file.read_text() for name, file in files.items()}
+    make_tokens(postgres.part)
+    for name, file in files.items():
+        assert file.read_text() == first[name]
+        assert is_token(connection, name, first[name].strip())
+        assert entry(connection, name).shared
+        assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_make_run_mends_tokens_that_do_not_fit(connection, postgres):
+    """Whether the file or the table was lost, the next start makes the two fit again."""
+    make_tokens(postgres.part)
+    lost, old = (token_file(postgres.secrets, name) for name in ("simulator", "curl"))
+    lost.unlink()
+    old.write_text("of another database\n")
+    make_tokens(postgres.part)
+    assert is_token(connection, "simulator", lost.read_text().strip())
+    assert is_token(connection, "curl", old.read_text().strip())
+
+
+def test_make_run_says_in_one_line_why_it_has_no_tokens(connection, postgres):
+    """A token that was revoked and whose file is lost cannot be had again: that is said."""
+    make_tokens(postgres.part)
+    revoke_token(connection, "curl")
+    make_tokens(postgres.part)
+    token_file(postgres.secrets, "curl").unlink()
+    with pytest.raises(LocalError, match="tokens cannot be made: the token curl is revoked"):
+        make_tokens(postgres.part)
 
 
 @pytest.mark.parametrize(

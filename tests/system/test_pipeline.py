@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 import shutil
+import subprocess
 import time
 from collections import defaultdict
 
@@ -54,6 +56,14 @@ def finish(simulator):
 def records(tmp_path_factory):
     """Where the simulator writes down what it sent and what was answered."""
     return tmp_path_factory.mktemp("records")
+
+
+def test_printed_command_is_accepted(stack):
+    """The command that the start prints can be pasted into a shell as it is."""
+    printed = (stack.directory.parent / "run.log").read_text()
+    [command] = re.findall(r"^ *curl .*\\\n.*$", printed, re.MULTILINE)
+    result = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, timeout=30)
+    assert (result.returncode, json.loads(result.stdout)) == (0, {"status": "ok"})
 
 
 def test_first_projects_message(stack):

@@ -79,6 +79,7 @@ def _empty(ingest_url: str) -> Any:
     steps = [
         dmc.ListItem(["Install ", dmc.Text("Sensor Logger", span=True, fw=600), " on a phone (iOS or Android)."]),
         dmc.ListItem("In its settings open “Data Streaming”, switch on “HTTP Push” and enter this push URL:"),
+        dmc.ListItem("Enter this phone's token in the field for the Authorization header."),
         dmc.ListItem("Tap “Tap to Test Pushing”: the app says that it worked."),
         dmc.ListItem("Start a recording. It appears here by itself within seconds."),
     ]
