@@ -32,6 +32,8 @@ def main() -> int:
     parser.add_argument("action", nargs="?", choices=["run", "check", "tokens"], default="run")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what to do with tokens: -h tells more")
     given = parser.parse_args()
+    if given.arguments and given.action != "tokens":
+        parser.error(f"{given.action} takes no arguments")
     try:
         settings = LocalSettings.load()
         if given.action == "check":
