@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
 
+from services.common.kafka import client_options
 from services.ingest import metrics
 from services.ingest.errors import IngestError
 from services.ingest.log_limit import LimitedLog
@@ -84,13 +85,9 @@ class KafkaPublisher:
     def _make_client(self) -> Client:
         settings = self._settings
         return Client(
-            {
-                "bootstrap.servers": settings.bootstrap_servers,
+            client_options(settings)
+            | {
                 "client.id": "ingest",
-                "security.protocol": "ssl",
-                "ssl.ca.location": str(settings.kafka_ca_file),
-                "ssl.certificate.location": str(settings.kafka_certificate_file),
-                "ssl.key.location": str(settings.kafka_certificate_file),
                 "enable.idempotence": True,
                 "acks": "all",
                 "compression.type": "lz4",

@@ -1,13 +1,13 @@
 """Settings of ingest."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from services.common.kafka import KafkaSettings
 from services.common.settings import SettingsError, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestSettings:
+class IngestSettings(KafkaSettings):
     """What a worker needs; how many workers there are and where they listen is for gunicorn."""
 
     host: str = setting("INGEST_HOST", "address to listen on", "0.0.0.0")  # noqa: S104  # in a container: all
@@ -22,11 +22,7 @@ class IngestSettings:
     rate: float = setting("INGEST_RATE", "messages per second of one device, at length, in each worker", 50.0)
     burst: float = setting("INGEST_BURST", "messages of one device that may come at once", 500.0)
     acknowledge_timeout_s: float = setting("INGEST_ACKNOWLEDGE_TIMEOUT_S", "how long to wait for Kafka", 5.0)
-    bootstrap_servers: str = setting("KAFKA_BOOTSTRAP_SERVERS", "host:port of the brokers, with commas between")
-    topic: str = setting("KAFKA_TOPIC", "topic of the messages", "sensor-messages")
     test_topic: str = setting("KAFKA_TEST_TOPIC", "topic of the test pushes", "test-pushes")
-    kafka_ca_file: Path = setting("KAFKA_CA_FILE", "certificate of the CA that signed the brokers'")
-    kafka_certificate_file: Path = setting("KAFKA_CERTIFICATE_FILE", "PEM with this client's key and certificates")
     linger_ms: float = setting("INGEST_LINGER_MS", "how long a record waits for others to share its request", 5.0)
     max_queued_records: int = setting("INGEST_MAX_QUEUED_RECORDS", "records that wait for Kafka in a worker", 1000)
     log_format: str = setting("LOG_FORMAT", "json or text", "json")
