@@ -25,8 +25,7 @@ FROM ingest_token ORDER BY name
 """
 _ROTATE: Final = """
 UPDATE ingest_token
-SET sha256 = %(sha256)s, previous_sha256 = CASE WHEN %(overlap)s > 0 THEN sha256 END,
-    previous_until = CASE WHEN %(overlap)s > 0 THEN now() + %(overlap)s * interval '1 second' END
+SET sha256 = %(sha256)s, previous_sha256 = sha256, previous_until = now() + %(overlap)s * interval '1 second'
 WHERE name = %(name)s AND revoked_at IS NULL
 """
 _REVOKE: Final = "UPDATE ingest_token SET revoked_at = coalesce(revoked_at, now()) WHERE name = %s"

@@ -24,7 +24,7 @@ _CLOSE_WITHIN_S: Final = 3.0
 log = logging.getLogger("services.ingest")
 
 _READ: Final = """
-SELECT token_id, name, sha256, CASE WHEN previous_until > now() THEN previous_sha256 END,
+SELECT token_id, name, sha256, previous_sha256,
        coalesce(extract(epoch FROM previous_until - now()), 0)::float, shared, device, revoked_at IS NOT NULL
 FROM ingest_token
 """

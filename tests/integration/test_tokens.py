@@ -17,6 +17,7 @@ from services.ingest.token_cache import TokenCache
 from services.ingest.token_sync import TokenSync
 
 PERIOD_S = 0.1
+LONG_S = 60
 SOON_S = 10
 
 
@@ -30,19 +31,27 @@ def connection(postgres):
 
 
 @pytest.fixture
-def worker(postgres):
-    """Starts what a worker keeps of the tokens; all are stopped at the end."""
+def new_worker(postgres):
+    """Starts what a worker keeps of the tokens, read every so many seconds; all are stopped at the end."""
     syncs = []
 
-    def start():
+    def start(period_s):
         cache = TokenCache()
-        syncs.append(TokenSync(cache, partial(connect, postgres.settings("ingest_reader"), "test", 5), PERIOD_S))
-        assert wait_until(lambda: cache.loaded, SOON_S)
-        return cache
+        sync = TokenSync(cache, partial(connect, postgres.settings("ingest_reader"), "test", 5), period_s)
+        syncs.append(sync)
+        sync.await_attempt(SOON_S)
+        assert cache.loaded
+        return cache, sync
 
     yield start
     for sync in syncs:
         sync.close()
+
+
+@pytest.fixture
+def worker(new_worker):
+    """The same, reading all the time; gives the cache only."""
+    return lambda: new_worker(PERIOD_S)[0]
 
 
 @pytest.fixture
@@ -186,12 +195,10 @@ def test_binding_is_stored(connection, worker):
     assert later.bind(later.find(token), "mine")
 
 
-def test_binding_is_written_when_a_worker_ends(connection, postgres):
+def test_binding_is_written_when_a_worker_ends(connection, new_worker):
     """What a worker learnt just before its end is not lost."""
     token = add_token(connection, "phone")
-    cache = TokenCache()
-    sync = TokenSync(cache, partial(connect, postgres.settings("ingest_reader"), "test", 5), 2)
-    assert wait_until(lambda: cache.loaded, SOON_S)
+    cache, sync = new_worker(LONG_S)
     cache.bind(cache.find(token), "mine")
     cache.note_use(cache.find(token))
     sync.close()
@@ -225,29 +232,37 @@ def test_two_workers_race_and_one_device_is_left(connection, worker):
     assert stored <= {"a", "b"}
 
 
-def test_shared_token_is_never_bound(connection, worker):
-    """Even a worker that takes a token for an unshared one cannot bind a shared one."""
+def test_first_written_binding_stays(connection, new_worker):
+    """A worker that still takes a token for unbound does not overwrite the device that another one has written."""
+    token = add_token(connection, "phone")
+    workers = [new_worker(LONG_S), new_worker(LONG_S)]
+    for (cache, sync), device in zip(workers, ("first", "second"), strict=True):
+        assert cache.bind(cache.find(token), device)
+        sync.close()
+    assert entry(connection, "phone").device == "first"
+
+
+def test_shared_token_is_never_bound(connection, new_worker):
+    """Even a worker that takes a shared token for one that is not cannot bind it."""
     token = add_token(connection, "class", shared=True)
-    cache = worker()
+    cache, sync = new_worker(LONG_S)
     cache.bind(cache.find(token), "mine")
-    cache.load([])
-    worker()
+    assert cache.new_bindings()
+    sync.close()
     assert entry(connection, "class").device is None
 
 
-def test_older_use_does_not_set_a_newer_one_back(connection, postgres):
+def test_older_use_does_not_set_a_newer_one_back(connection, new_worker):
     """Whichever worker writes last, the newest use that any of them noted is kept."""
     token = add_token(connection, "phone")
-    caches = [TokenCache(), TokenCache()]
-    syncs = [TokenSync(cache, partial(connect, postgres.settings("ingest_reader"), "test", 5), 0.5) for cache in caches]
-    assert wait_until(lambda: all(cache.loaded for cache in caches), SOON_S)
-    for cache in caches:
-        cache.note_use(cache.find(token))
-        wait_until(lambda: min(cache.uses().values()) > 0.3, 5)  # noqa: B023  # called at once
-    syncs[1].close()
+    (older, sync_older), (newer, sync_newer) = new_worker(LONG_S), new_worker(LONG_S)
+    older.note_use(older.find(token))
+    assert wait_until(lambda: older.uses().popitem()[1] > 0.3, 5)
+    newer.note_use(newer.find(token))
+    sync_newer.close()
     newest = entry(connection, "phone").last_seen
     assert newest > entry(connection, "phone").created_at
-    syncs[0].close()
+    sync_older.close()
     assert entry(connection, "phone").last_seen >= newest
 
 
