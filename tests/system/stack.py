@@ -42,6 +42,7 @@ class Stack:
         self.dashboard_url = f"http://127.0.0.1:{ports['DASHBOARD_PORT']}"
         self.postgres_port = int(ports["POSTGRES_PORT"])
         self.process = None
+        self.simulators = []
 
     def start(self, timeout_s=240):
         self.state_file.unlink(missing_ok=True)
@@ -83,10 +84,11 @@ class Stack:
         self.process.wait()
 
     def kill_what_is_left(self):
-        """After a failed test: end the runner, which ends its parts with it."""
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        """After a failed test: end the simulators, and the runner, which ends its parts with it."""
+        for process in (*self.simulators, self.process):
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
 
     def database(self, role="dashboard"):
         return psycopg2.connect(
@@ -108,7 +110,9 @@ class Stack:
         """Start the simulator; the caller waits for it."""
         options = ["--target", self.ingest_url, "--token-file", self.token_file("simulator"), *arguments]
         command = [sys.executable, "-m", "services.simulator", *map(str, options)]
-        return subprocess.Popen(command, cwd=REPOSITORY, env=self.environment, stdout=subprocess.DEVNULL)
+        simulator = subprocess.Popen(command, cwd=REPOSITORY, env=self.environment, stdout=subprocess.DEVNULL)
+        self.simulators.append(simulator)
+        return simulator
 
     def post(self, body):
         """POST `body`; returns status and the answer's JSON."""
