@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from ops.local.errors import LocalError
-from ops.local.processes import REPOSITORY, Command, run, user_ids
+from ops.local.processes import REPOSITORY, Command, find_working_in, run, user_ids, wait_until
 from services.common.database import DatabaseSettings
 
 ROLES: Final = ("owner", "stream_writer", "ingest_reader", "dashboard", "grafana_reader", "exporter")
 _FILES: Final = REPOSITORY / "ops" / "postgres"
 _SUPERUSER: Final = "postgres"
 _SYSTEM_USER: Final = "postgres"
+_ENDS_WITHIN_S: Final = 20  # what a killed server leaves notices that by itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,7 @@ class Postgres:
             self._place(_FILES / name, name)
         self._place(self.certificates / "postgres.crt", "server.crt")
         self._place(self.certificates / "postgres.key", "server.key")
+        self._forget_killed_server()
 
     def command(self) -> Command:
         """The server, on loopback only and without a Unix socket."""
@@ -135,6 +137,14 @@ class Postgres:
             run(self._as_server(arguments), "PostgreSQL's cluster")
         shutil.rmtree(self.cluster, ignore_errors=True)
         unfinished.rename(self.cluster)
+
+    def _forget_killed_server(self) -> None:
+        """Remove the lock file that a killed server left, once neither it nor a process of it works here any more.
+
+        The server takes the process id in it for a running one while a killed parent's id waits to be reaped.
+        """
+        if wait_until(lambda: not any(find_working_in(self.cluster)), _ENDS_WITHIN_S):
+            (self.cluster / "postmaster.pid").unlink(missing_ok=True)
 
     def _place(self, source: Path, name: str) -> None:
         target = self.cluster / name

@@ -99,6 +99,14 @@ def find_marked(is_ours: Callable[[str], bool]) -> Iterator[int]:
                     yield int(directory.name)
 
 
+def find_working_in(directory: Path) -> Iterator[int]:
+    """The ids of running processes whose working directory is `directory`."""
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if link.readlink() == directory.resolve():
+                yield int(link.parent.name)
+
+
 def end(find: Callable[[], set[int]], patience_s: float) -> int:
     """End all processes that `find` finds, kindly and after `patience_s` seconds not; returns how many there were.
 

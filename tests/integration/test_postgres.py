@@ -1,6 +1,7 @@
 """Who may do what with PostgreSQL, and how its schema and partitions are made: on a real cluster."""
 
 import dataclasses
+import subprocess
 import uuid
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -9,7 +10,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
-from ops.local.postgres import ROLES
+from ops.local.postgres import ROLES, system_user
 from services.common.database import connect
 
 SERIES, NOW = 2**40, datetime.now(UTC).replace(microsecond=0)
@@ -229,3 +230,19 @@ def test_cluster_outlives_a_kill(new_postgres):
             assert cursor.fetchone() == (1,)
     finally:
         server.stop()
+
+
+def test_killed_server_does_not_stop_the_next_start(new_postgres):
+    """A lock file with the id of a process that is there, as a killed server's may be, is removed before a start."""
+    server = new_postgres("stale")
+    server.start()
+    server.kill()
+    lock = server.part.cluster / "postmaster.pid"
+    with subprocess.Popen(["sleep", "600"], user=system_user(), cwd="/") as other:
+        lock.write_text("\n".join([str(other.pid), *lock.read_text().splitlines()[1:]]) + "\n")
+        try:
+            server.part.prepare()
+            server.start()
+            assert server.stop()
+        finally:
+            other.kill()
