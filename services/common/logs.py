@@ -3,7 +3,20 @@
 import json
 import logging
 import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+
+class Fields(Protocol):
+    """What lends its fields to the lines that are written while it is current: a span and its trace id."""
+
+    @property
+    def fields(self) -> Mapping[str, str]: ...
+
+
+current_span: Final[ContextVar[Fields | None]] = ContextVar("current_span", default=None)
 
 
 def configure(service: str, style: str, level: str = "INFO") -> None:
@@ -19,6 +32,11 @@ def configure(service: str, style: str, level: str = "INFO") -> None:
     logging.getLogger("py4j").setLevel(logging.WARNING)  # tells of every call between Python and the JVM
 
 
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    span = current_span.get()
+    return {**(span.fields if span else {}), **getattr(record, "fields", {})}
+
+
 class _JsonFormatter(logging.Formatter):
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -31,7 +49,7 @@ class _JsonFormatter(logging.Formatter):
             "service": self._service,
             "logger": record.name,
             "message": record.getMessage(),
-            **getattr(record, "fields", {}),
+            **_fields(record),
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
@@ -41,6 +59,6 @@ class _JsonFormatter(logging.Formatter):
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        fields = "".join(f" {key}={value}" for key, value in getattr(record, "fields", {}).items())
+        fields = "".join(f" {key}={value}" for key, value in _fields(record).items())
         text = f"{time} {record.levelname:<7} {record.getMessage()}{fields}".encode("unicode_escape").decode("ascii")
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text

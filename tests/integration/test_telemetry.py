@@ -1,0 +1,177 @@
+"""Traces as they leave a process: over real HTTP to a receiver that is there, away, slow, or refuses."""
+
+import gc
+import logging
+import time
+import tracemalloc
+
+import pytest
+
+from services.common import logs
+from services.common.telemetry import UNRECORDED, SpanKind, Tracing, current_span
+from tests.otlp import Receiver
+from tests.ports import free_ports
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+RECORDED = f"00-{TRACE}-{PARENT}-01"
+NOT_RECORDED = f"00-{TRACE}-{PARENT}-00"
+
+
+@pytest.fixture
+def receiver():
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def tracing(monkeypatch, receiver):
+    """Makes the tracing of a service from OTEL_* variables, and closes it at the end."""
+    made = []
+
+    def make(**variables):
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "20"} | variables
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        made.append(Tracing("ingest"))
+        return made[-1]
+
+    yield make
+    receiver.release()
+    for each in made:
+        each.close()
+
+
+def receive_and_publish(tracing, traceparent=None):
+    """What ingest does with a message; the span that stands for the request, and what goes into the record."""
+    request = tracing.begin("POST /sensor_data", SpanKind.SERVER, traceparent)
+    publish = request.child("sensor-messages publish", SpanKind.PRODUCER)
+    publish.end({"messaging.system": "kafka"})
+    request.end({"http.response.status_code": 200})
+    return request, publish.traceparent
+
+
+def test_a_trace_arrives_as_it_was_made(tracing, receiver):
+    """Service, names, kinds, attributes and the parent are those of the process that recorded them."""
+    request, handed_on = receive_and_publish(tracing())
+    child, parent = receiver.await_spans(
+        lambda: receiver.spans(trace_id=request.trace_id)[1:2] and receiver.spans(), "2"
+    )
+    assert (parent.service, parent.name, parent.kind, parent.parent_id) == ("ingest", "POST /sensor_data", 2, "")
+    assert (child.name, child.kind, child.parent_id) == ("sensor-messages publish", 4, parent.span_id)
+    assert child.attributes == {"messaging.system": "kafka"}
+    assert handed_on.split("-")[1:3] == [child.trace_id, child.span_id]
+    assert parent.start_ns <= child.start_ns <= child.end_ns <= parent.end_ns
+
+
+def test_the_senders_trace_is_continued(tracing, receiver):
+    """A request with a trace context belongs to that trace, whatever the ratio says of new ones."""
+    none = tracing(OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG="0")
+    request, _ = receive_and_publish(none, RECORDED)
+    assert request.trace_id == TRACE
+    spans = receiver.await_spans(lambda: receiver.spans(parent_id=PARENT), "the request")
+    assert spans[0].trace_id == TRACE
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
+        {"OTEL_SDK_DISABLED": "true"},
+        {"OTEL_TRACES_EXPORTER": "none"},
+        {"OTEL_TRACES_SAMPLER": "always_off"},
+        {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"},
+    ],
+)
+def test_what_is_not_recorded_costs_no_object(tracing, receiver, variables):
+    """Switched off or not sampled, a request without a trace context has no span, no trace id and hands nothing on."""
+    off = tracing(**variables)
+    request, handed_on = receive_and_publish(off)
+    assert request is UNRECORDED
+    assert handed_on is None
+    assert off.begin("POST /sensor_data", traceparent=NOT_RECORDED).child("publish").traceparent == NOT_RECORDED
+    off.close()
+    assert receiver.requests == 0
+
+
+def test_a_span_links_to_other_traces(tracing, receiver):
+    """A batch says of which traces it holds messages, and when its parts were, after the fact."""
+    batch = tracing().begin("stream batch", always=True)
+    batch.link([RECORDED])
+    read = batch.child("read", start_ns=1_000)
+    read.end(end_ns=2_000)
+    batch.end()
+    [arrived] = receiver.await_spans(lambda: receiver.spans(name="stream batch"), "the batch")
+    [part] = receiver.spans(name="read")
+    assert arrived.links == ((TRACE, PARENT),)
+    assert (part.start_ns, part.end_ns, part.parent_id) == (1_000, 2_000, arrived.span_id)
+
+
+def test_log_lines_bear_the_trace(tracing, capsys, monkeypatch):
+    """Each line that is written while a span is active bears its trace id; lines after it do not."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    logs.configure("ingest", "json")
+    with tracing().begin("query").active() as span:
+        assert current_span() is span
+        logging.getLogger("x").warning("inside")
+    logging.getLogger("x").warning("outside")
+    inside, outside = capsys.readouterr().err.splitlines()
+    assert span.trace_id in inside
+    assert "trace_id" not in outside
+
+
+def hold(receiver):
+    receiver.hold()
+    return receiver.endpoint
+
+
+def refuse(receiver):
+    receiver.status = 503
+    return receiver.endpoint
+
+
+def forbid(receiver):
+    receiver.status = 403
+    return receiver.endpoint
+
+
+def be_away(_):
+    return f"http://127.0.0.1:{free_ports(1)[0]}"
+
+
+@pytest.mark.parametrize("fault", [be_away, hold, refuse, forbid])
+def test_a_receiver_in_trouble_holds_nothing_up(tracing, receiver, caplog, fault):
+    """Whatever the receiver does, no span waits for it, memory stays bounded, one line tells, and closing is quick."""
+    broken = tracing(OTEL_EXPORTER_OTLP_ENDPOINT=fault(receiver), OTEL_BSP_MAX_QUEUE_SIZE="512")
+    slowest = fill(broken, 600)
+    tracemalloc.start()
+    slowest = max(slowest, fill(broken, 4000))
+    gc.collect()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert slowest < 5, "a request waited for the receiver"
+    assert kept < 4 << 20, "spans are kept without bound"
+    began = time.monotonic()
+    broken.close()
+    assert time.monotonic() - began < 5
+    told = [record for record in caplog.records if record.name == "services.common.telemetry"]
+    assert len(told) == 1
+
+
+def fill(tracing, requests):
+    """Seconds that the slowest of these took."""
+    slowest = 0.0
+    for _ in range(requests):
+        began = time.monotonic()
+        receive_and_publish(tracing)
+        slowest = max(slowest, time.monotonic() - began)
+    return slowest
+
+
+def test_spans_arrive_once_the_receiver_is_back(tracing, receiver):
+    """After an outage of the receiver tracing goes on by itself."""
+    receiver.status = 503
+    made = tracing()
+    receive_and_publish(made)
+    receiver.status = 200
+    request, _ = receive_and_publish(made)
+    assert receiver.await_spans(lambda: receiver.spans(trace_id=request.trace_id), "the second request")
