@@ -6,11 +6,10 @@ from dash import Dash
 from flask import Flask, Response, request
 
 from services.common.database import connect
-from services.dashboard import callbacks, health, metrics
+from services.dashboard import health, metrics
 from services.dashboard.database import Database
 from services.dashboard.live import Live
-from services.dashboard.pages import live as live_page
-from services.dashboard.pages.shell import shell
+from services.dashboard.pages import PAGES, Services, shell
 from services.dashboard.queries import Queries
 from services.dashboard.settings import DashboardDatabaseSettings, DashboardSettings
 
@@ -36,12 +35,13 @@ def create_app(settings: DashboardSettings, database: DashboardDatabaseSettings)
         title="Sensor Stream",
         update_title="",
         index_string=INDEX,
-        meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
+        meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1, viewport-fit=cover"}],
         serve_locally=True,
         add_log_handler=False,
+        suppress_callback_exceptions=True,  # a page's elements are there while it is shown
     )
-    app.layout = shell(live_page.page(settings))
-    callbacks.register(app, Live(queries), settings)
+    app.layout = shell.shell(PAGES)
+    shell.register(app, PAGES, Services(settings=settings, queries=queries, live=Live(queries)))
     health.register(app.server, queries)
     app.server.after_request(_count_update)
     return app.server  # type: ignore[no-any-return]

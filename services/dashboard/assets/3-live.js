@@ -37,6 +37,18 @@
     return document.getElementById(id);
   }
 
+  function isShown() {
+    return byId("live") !== null;
+  }
+
+  /** Show what the address names, from the beginning. */
+  function open() {
+    const query = new URLSearchParams(window.location.search);
+    const range = query.get("range") || "30s";
+    setProps("range", { value: range });
+    restart({ device: query.get("device"), session: query.get("session"), range });
+  }
+
   function setProps(id, props) {
     window.dash_clientside.set_props(id, props);
   }
@@ -45,7 +57,7 @@
 
   function ask() {
     clearTimeout(timer);
-    if (document.hidden) return;
+    if (document.hidden || !isShown()) return;
     const now = performance.now();
     question = { id: question.id + 1, askedAt: now, lostMs: question.lostMs };
     setProps("ask", { data: { ...choice, id: question.id, cursor: held.cursor, step: held.step, cards: held.cards } });
@@ -65,7 +77,8 @@
 
   /** Once a second: the age grows, and a question that was lost is asked again. */
   function watch() {
-    if (document.hidden) return;
+    if (!isShown()) delete byId("age")?.dataset.level;
+    if (document.hidden || !isShown()) return;
     if (question.askedAt !== null && performance.now() - question.askedAt > question.lostMs) {
       question.lostMs *= 2;
       showNotice("The dashboard does not answer. What you see is the last it sent; it goes on by itself.", "trouble");
@@ -85,7 +98,7 @@
   // --- answers ------------------------------------------------------------------------------------------------
 
   function receive(answer) {
-    if (!answer || answer.id !== question.id) return;
+    if (!answer || answer.id !== question.id || !isShown()) return;
     question.lostMs = LOST_MS;
     news = answer;
     newsAt = performance.now();
@@ -163,6 +176,7 @@
 
   function drawDirty() {
     frame = null;
+    if (!isShown()) return;
     const started = performance.now();
     const areNew = started - newCardsAt < SETTLE_MS;
     for (const card of window.cards.all()) {
@@ -273,11 +287,9 @@
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     live: {
-      open(search) {
-        const query = new URLSearchParams(search || "");
-        const range = query.get("range") || "30s";
-        setProps("range", { value: range });
-        restart({ device: query.get("device"), session: query.get("session"), range });
+      open() {
+        filled = "";
+        open();
         return noUpdate();
       },
       receive(answer) {
@@ -286,7 +298,7 @@
       },
       receiveChoices(rows) {
         choices = rows || [];
-        if (!news || news.state !== "live") return noUpdate();
+        if (!isShown() || !news || news.state !== "live") return noUpdate();
         fillChoosers(news.session);
         showState();
         return noUpdate();
@@ -315,6 +327,7 @@
     value.setAttribute("aria-pressed", value.getAttribute("aria-pressed") === "false");
     drawSoon();
   });
+  window.addEventListener("addresschange", () => isShown() && open());
   window.addEventListener("scroll", requestDrawing, { passive: true });
   window.addEventListener("resize", drawSoon);
   new MutationObserver(drawSoon).observe(document.documentElement, { attributeFilter: ["data-mantine-color-scheme"] });

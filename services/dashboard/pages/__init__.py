@@ -1,1 +1,11 @@
-"""What people look at: the layout of each page, without data."""
+"""What people look at: the layout of each page, without data, and what happens on it."""
+
+from typing import Final
+
+from services.dashboard.pages import live
+from services.dashboard.pages.page import Page, Services
+
+__all__ = ["PAGES", "Page", "Services"]
+
+PAGES: Final = (live.PAGE,)
+"""Every page, in the order of the navigation."""

@@ -1,12 +1,16 @@
 """The Live page: choosers, words for every state, and a card for each sensor."""
 
-from typing import Any
+from typing import Any, Final
 
 import dash_mantine_components as dmc
-from dash import dcc, html
+import msgspec
+from dash import ClientsideFunction, Dash, Input, Output, dcc, html, no_update
 
-from services.dashboard import figures, sensors
-from services.dashboard.news import Card
+from services.dashboard import figures, metrics, sensors
+from services.dashboard.database import DatabaseAwayError
+from services.dashboard.live import Live
+from services.dashboard.news import Card, parse_ask
+from services.dashboard.pages.page import Page, Services
 from services.dashboard.ranges import DEFAULT_RANGE, RANGES
 from services.dashboard.settings import DashboardSettings
 
@@ -14,11 +18,50 @@ _GRAPH_CONFIG: Any = {"displayModeBar": False, "responsive": True, "scrollZoom":
 _MAP_CONFIG: Any = {**_GRAPH_CONFIG, "scrollZoom": True}
 
 
-def page(settings: DashboardSettings) -> Any:
+def page(services: Services) -> Any:
     """The page without data; the script in `assets` asks for it and shows the parts that fit its state."""
-    stores = [dcc.Store(id=name) for name in ("ask", "news", "ask-choices", "choices")]
-    content = [_toolbar(), _notice(), _empty(settings.ingest_url), _unknown(), html.Div(id="cards", className="cards")]
-    return html.Div([dcc.Location(id="url", refresh=False), *stores, *content], id="live", className="live")
+    stores = [dcc.Store(id=name) for name in ("opened", "ask", "news", "ask-choices", "choices")]
+    cards = html.Div(id="cards", className="cards")
+    content = [_toolbar(), _notice(), _empty(services.settings.ingest_url), _unknown(), cards]
+    return html.Div([*stores, *content], id="live", className="live")
+
+
+def register(app: Dash, services: Services) -> None:
+    """Connect the page with `live` and with its script: no callback has logic of its own."""
+    _register_news(app, services.live, services.settings)
+    _register_choices(app, services.live)
+    app.clientside_callback(  # type: ignore[no-untyped-call]
+        ClientsideFunction("live", "open"), Output("opened", "data"), Input("live", "id")
+    )
+    for function, inputs in {
+        "receive": [Input("news", "data")],
+        "receiveChoices": [Input("choices", "data")],
+        "chooseDevice": [Input("device", "value")],
+        "chooseSession": [Input("session", "value")],
+        "chooseRange": [Input("range", "value")],
+    }.items():
+        app.clientside_callback(  # type: ignore[no-untyped-call]
+            ClientsideFunction("live", function), *inputs, prevent_initial_call=True
+        )
+
+
+def _register_news(app: Dash, live: Live, settings: DashboardSettings) -> None:
+    @app.callback(Output("news", "data"), Output("cards", "children"), Input("ask", "data"), prevent_initial_call=True)
+    def news(content: Any) -> tuple[Any, Any]:
+        with metrics.time_callback("news"):
+            answer = live.answer(parse_ask(content))
+            cards = no_update if answer.cards is None else [sensor_card(card, settings) for card in answer.cards]
+            return msgspec.to_builtins(answer.news, str_keys=True), cards
+
+
+def _register_choices(app: Dash, live: Live) -> None:
+    @app.callback(Output("choices", "data"), Input("ask-choices", "data"), prevent_initial_call=True)
+    def choices(_count: Any) -> Any:
+        with metrics.time_callback("choices"):
+            try:
+                return live.choices()
+            except DatabaseAwayError:
+                return no_update
 
 
 def sensor_card(card: Card, settings: DashboardSettings) -> Any:
@@ -192,3 +235,6 @@ def _hidden(card: Card) -> list[str]:
 def _data(**names: str) -> Any:
     """Attributes `data-…`, by which the page's script finds the element."""
     return {f"data-{name}": value for name, value in names.items()}
+
+
+PAGE: Final = Page(name="live", path="/", title="Live", icon="live", layout=page, register=register)

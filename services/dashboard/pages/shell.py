@@ -1,41 +1,73 @@
-"""The frame around every page: header, color scheme, the place for the page."""
+"""The frame around every page: header, navigation, colour scheme, and the place into which a page is put."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import html
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
+
+from services.dashboard.pages.page import Page, Services
 
 SYSTEM_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', Arial, sans-serif"
 
 
-def shell(page: Any) -> Any:
-    """The whole document body around `page`."""
-    header = dmc.AppShellHeader(_header(), px="md")
+def shell(pages: Sequence[Page]) -> Any:
+    """The whole document body; `register` fills the page in."""
     return dmc.MantineProvider(
-        dmc.AppShell([header, dmc.AppShellMain(page)], header={"height": 56}, padding="md"),
+        [
+            dcc.Location(id="url", refresh=False),
+            dcc.Store(id="titles", data={page.path: page.title for page in pages}),
+            html.A("To the content", href="#page", className="skip"),
+            html.Header([_brand(), _navigation(pages), _right()], className="top"),
+            html.Main(id="page", tabIndex="-1"),
+        ],
         defaultColorScheme="auto",
         theme={"fontFamily": SYSTEM_FONTS, "primaryColor": "indigo", "defaultRadius": "md"},
     )
 
 
-def _header() -> Any:
-    return dmc.Group(
-        [
-            html.A(
-                [html.Span(className="mark"), html.Span("Sensor Stream", className="brand-name")],
-                href="/",
-                className="brand",
-            ),
-            dmc.Group([_age(), _scheme_toggle()], gap="sm", wrap="nowrap"),
-        ],
-        justify="space-between",
-        h="100%",
-        wrap="nowrap",
+def register(app: Dash, pages: Sequence[Page], services: Services) -> None:
+    """Show the page that the address names, and connect what happens on each."""
+    by_path = {page.path: page for page in pages}
+
+    @app.callback(Output("page", "children"), Input("url", "pathname"))
+    def show(path: Any) -> Any:
+        page = by_path.get(path)
+        return page.layout(services) if page else _nothing_here()
+
+    app.clientside_callback(  # type: ignore[no-untyped-call]
+        ClientsideFunction("shell", "arrive"), Input("url", "pathname"), Input("url", "search"), State("titles", "data")
     )
+    for page in pages:
+        page.register(app, services)
+
+
+def _nothing_here() -> Any:
+    words = [dmc.Title("Nothing is here", order=1, size="h3"), html.A("To the live view", href="/")]
+    return dmc.Paper(words, withBorder=True, p="xl", className="state shown")
+
+
+def _brand() -> Any:
+    words = [html.Span(className="mark"), html.Span("Sensor Stream", className="brand-name")]
+    return dcc.Link(words, href="/", className="brand")
+
+
+def _navigation(pages: Sequence[Page]) -> Any:
+    """Links in the header, or along the lower edge of a phone's screen."""
+    links = [
+        dcc.Link([html.Span(className=f"icon icon-{page.icon}"), html.Span(page.title)], href=page.path)
+        for page in pages
+    ]
+    label: Any = {"aria-label": "Pages"}
+    return html.Nav(links, className="navigation", id="navigation", **label)
+
+
+def _right() -> Any:
+    return html.Div([_age(), _scheme_toggle()], className="right")
 
 
 def _age() -> Any:
-    """How old the newest reading is: filled by the page's script, on the server's clock."""
+    """How old the newest reading is: filled by the Live page's script, on the server's clock."""
     return html.Div(
         [html.Span(className="dot"), html.Span("", id="age-text")], id="age", role="status", className="age"
     )

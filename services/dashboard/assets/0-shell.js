@@ -1,0 +1,26 @@
+// The frame: which page is shown. Loaded before the scripts of the pages.
+//
+// A page's script begins when its root element is put in place (a clientside callback on the root's `id`), and stops by
+// itself when that is gone: its timers look for it. When only the query of the address changes, `addresschange` tells.
+(function () {
+  "use strict";
+
+  let shown = null;
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside, {
+    shell: {
+      /** Mark the page's link and name the page in the tab. */
+      arrive(path, _search, titles) {
+        document.title = titles[path] ? `${titles[path]} · Sensor Stream` : "Sensor Stream";
+        for (const link of document.querySelectorAll("#navigation a")) {
+          if (link.getAttribute("href") === path) link.setAttribute("aria-current", "page");
+          else link.removeAttribute("aria-current");
+        }
+        if (shown === path) window.dispatchEvent(new Event("addresschange"));
+        else window.scrollTo(0, 0);
+        shown = path;
+        return window.dash_clientside.no_update;
+      },
+    },
+  });
+})();
