@@ -1,6 +1,6 @@
 """Stored messages to what a page needs of them: columns of points and texts per sensor. Pure functions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
@@ -62,27 +62,32 @@ class TextChange:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One stored message, ready to be shown. `cursor` is (partition, offset); times in ms."""
+    """One stored message, ready to be shown. `cursor` is (partition, offset); times in ms.
+
+    Without a body, or where its readings are older than any chart at full rate, it has no points.
+    """
 
     cursor: tuple[int, int]
     first_ms: float
     last_ms: float
+    broker_ms: float
     points: Mapping[str, Columns]
     texts: Mapping[str, Sequence[TextChange]]
 
 
-def chunk_of(row: MessageRow) -> Chunk:
-    """Decode a stored message. Quarantined readings are left out."""
+def chunk_of(row: MessageRow, full_us: float = 0) -> Chunk:
+    """Decode a stored message. Quarantined readings are left out, and points where all are older than `full_us`."""
     points: dict[str, Columns] = {}
     texts: dict[str, list[TextChange]] = {}
     for reading in _stored_readings(row):
         time_ms = time_in_ms(reading.time)
         numbers, words = split(reading)
-        if numbers:
+        if numbers and row.last_us >= full_us:
             points.setdefault(reading.name, Columns()).add(time_ms, numbers)
         for channel, value in words.items():
             texts.setdefault(reading.name, []).append(TextChange(time_ms, channel, value[:LONGEST_TEXT]))
-    return Chunk((row.partition, row.offset), row.first_us / 1000, row.last_us / 1000, points, texts)
+    spans = row.first_us / 1000, row.last_us / 1000, row.broker_us / 1000
+    return Chunk((row.partition, row.offset), *spans, points, texts)
 
 
 def time_in_ms(time_ns: int) -> float:
@@ -97,21 +102,27 @@ def shortened(channel: str, value: float) -> float:
     return float(f"{value:.10g}" if channel in _PRECISE else f"{value:.7g}")
 
 
-def merged_points(chunks: Iterable[Chunk]) -> dict[str, Columns]:
-    """The points of all chunks by sensor."""
+def _any_sensor(_sensor: str) -> bool:
+    return True
+
+
+def merged_points(chunks: Iterable[Chunk], wanted: Callable[[str], bool] = _any_sensor) -> dict[str, Columns]:
+    """The points of all chunks by wanted sensor."""
     merged: dict[str, Columns] = {}
     for chunk in chunks:
         for sensor, columns in chunk.points.items():
-            merged.setdefault(sensor, Columns()).extend(columns)
+            if wanted(sensor):
+                merged.setdefault(sensor, Columns()).extend(columns)
     return merged
 
 
-def merged_texts(chunks: Iterable[Chunk]) -> dict[str, list[TextChange]]:
-    """The texts of all chunks by sensor."""
+def merged_texts(chunks: Iterable[Chunk], wanted: Callable[[str], bool] = _any_sensor) -> dict[str, list[TextChange]]:
+    """The texts of all chunks by wanted sensor."""
     merged: dict[str, list[TextChange]] = {}
     for chunk in chunks:
         for sensor, changes in chunk.texts.items():
-            merged.setdefault(sensor, []).extend(changes)
+            if wanted(sensor):
+                merged.setdefault(sensor, []).extend(changes)
     return merged
 
 
@@ -144,7 +155,7 @@ def is_beyond(cursor: tuple[int, int], seen: Cursor) -> bool:
 
 
 def _stored_readings(row: MessageRow) -> Iterable[Reading]:
-    if row.readings == 0:
+    if row.readings == 0 or row.body is None:
         return []
     body: Any = zstandard.ZstdDecompressor().decompress(bytes(row.body), max_output_size=_LARGEST_BODY)
     payload = read_record(body).payload

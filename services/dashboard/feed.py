@@ -3,11 +3,13 @@
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from statistics import median
 from typing import Final, NamedTuple
 
 from services.dashboard import metrics
-from services.dashboard.chunks import Chunk, chunk_of, is_beyond
-from services.dashboard.queries import Cursor, Queries, SeriesRow, SessionRow, WindowRow
+from services.dashboard.chunks import Chunk, chunk_of, is_beyond, rate_hz
+from services.dashboard.newest import Newest
+from services.dashboard.queries import Cursor, MessageRow, Queries, SeriesRow, SessionRow, WindowRow
 from services.dashboard.ranges import FULL_RATE_MS
 
 REFRESH_S: Final = 0.2
@@ -15,8 +17,9 @@ REFRESH_S: Final = 0.2
 SHARE_WINDOWS_S: Final = 0.4
 """Viewers of the same windows within this time share one query."""
 LATE_MS: Final = 600_000
-"""A message whose readings are this much older than the newest ones appears when the page is opened again."""
+"""Messages whose readings are up to this much older than the newest ones are found without being missed first."""
 _KEEP_ARRIVED_S: Final = 20
+_DELAYS: Final = 20
 _MOST_FEEDS: Final = 100
 
 
@@ -46,19 +49,32 @@ class HeldWindows(NamedTuple):
     read_at: float
 
 
+class _Counted(NamedTuple):
+    """How many messages the session had when all of them up to the cursor had been seen."""
+
+    messages: int
+    cursor: Cursor
+
+
 class Feed:
     """The last 30 s of one session's readings, kept up to date by whoever asks first."""
 
     def __init__(self, queries: Queries, session: SessionRow, clock: Callable[[], float]) -> None:
         self.session = session
         self.series: list[SeriesRow] = []
+        self.delay_ms: float | None = None
         self._queries = queries
         self._clock = clock
         self._lock = threading.Lock()
+        self._newest: Newest | None = None
         self._held: deque[Held] = deque()
         self._cursor: dict[int, int] = {}
+        self._counted: _Counted | None = None
+        self._delays_ms: deque[float] = deque(maxlen=_DELAYS)
         self._forgotten: dict[int, int] = {}
         self._refreshed_at: float | None = None
+        self._rates_of: int | None = None
+        self._rates: dict[str, float | None] = {}
         self._windows_lock = threading.Lock()
         self._windows: dict[tuple[int, float], HeldWindows] = {}
 
@@ -79,6 +95,22 @@ class Feed:
             chunks = [chunk for chunk in chunks if is_beyond(chunk.cursor, seen)]
         return Tail(chunks, cursor, is_whole)
 
+    def rates(self, sensors: Iterable[str]) -> dict[str, float]:
+        """Readings per second of each of the sensors, from all that is held; no entry where it is not known.
+
+        Learned anew once a second and shared by all viewers.
+        """
+        with self._lock:
+            second = int(self._clock())
+            if self._rates_of != second:
+                self._rates_of, self._rates = second, {}
+            for sensor in sensors:
+                if sensor not in self._rates:
+                    held = (item.chunk.points for item in self._held)
+                    times = [time_ms for points in held if sensor in points for time_ms in points[sensor].times]
+                    self._rates[sensor] = rate_hz(times)
+            return {sensor: rate for sensor in sensors if (rate := self._rates[sensor]) is not None}
+
     def windows(self, step_s: int, from_ms: float, until_ms: float) -> HeldWindows:
         """The session's windows of `step_s` seconds from `from_ms` on. Raises `DatabaseAwayError`."""
         with self._windows_lock:
@@ -93,24 +125,63 @@ class Feed:
             return recent[step_s, from_ms]
 
     def _read(self) -> None:
-        found = self._queries.find_session(self.session.device, self.session.session)
-        self.session = found or self.session
-        newest_ms = self.session.last_time_ms
-        if newest_ms is None:
+        """Look at the session; nothing of what is held changes where PostgreSQL does not answer."""
+        newest = self._newest or self._begin()
+        newest_ms = newest.time_ms
+        if newest_ms is None:  # without messages, or with none that are still kept: only windows are left
+            self.series = self.series or self._queries.series(self.session.session_id)
             return
-        first_us = int((newest_ms - LATE_MS) * 1000)
-        is_first = self._refreshed_at is None
-        last_us = int((newest_ms - FULL_RATE_MS) * 1000) if is_first else first_us
-        rows = self._queries.new_messages(self.session.session_id, self._cursor, first_us, last_us)
-        chunks = [chunk_of(row) for row in rows]
-        if is_first or self._has_new_series(chunks):
+        first_us, full_us = int((newest_ms - LATE_MS) * 1000), int((newest_ms - FULL_RATE_MS) * 1000)
+        look = self._queries.look(
+            self.session.session_id,
+            self._cursor if self._counted else {},
+            first_us,
+            first_us if self._counted else full_us,
+            full_us,
+        )
+        if look is None:
+            return
+        late = self._late(look.messages, look.session.messages, first_us)
+        chunks = [chunk_of(row, full_us) for row in (*look.messages, *late)]
+        if self._counted is None or self._has_new_series(chunks):
             self.series = self._queries.series(self.session.session_id)
+        if self._counted is not None:
+            self._time(look.messages, look.at_us)
+        self._keep(chunks, newest)
+        self._counted = _Counted(look.session.messages, dict(self._cursor))
+        self.session = look.session._replace(last_time_ms=newest.time_ms)
+
+    def _begin(self) -> Newest:
+        """Where the session is, by the messages that came last; the cursor then stands behind all that came before."""
+        self._newest = Newest()
+        for span in reversed(self._queries.newest_spans(self.session.session_id)):
+            self._newest.add(span.last_us / 1000, span.broker_us / 1000)
+            self._cursor[span.partition] = max(span.offset, self._cursor.get(span.partition, -1))
+        if self._newest.time_ms is None:
+            self._newest = None
+            return Newest()
+        return self._newest
+
+    def _late(self, found: list[MessageRow], messages: int, first_us: int) -> list[MessageRow]:
+        """What has come with older readings than a look finds: only asked for when the session counts more messages."""
+        if self._counted is None or messages <= self._counted.messages + len(found):
+            return []
+        return self._queries.late_messages(self.session.session_id, self._counted.cursor, first_us)
+
+    def _time(self, found: list[MessageRow], at_us: int) -> None:
+        """Learn how long messages take from the broker to here."""
+        self._delays_ms.extend((at_us - row.broker_us) / 1000 for row in found)
+        if self._delays_ms:
+            self.delay_ms = median(self._delays_ms)
+
+    def _keep(self, chunks: Iterable[Chunk], newest: Newest) -> None:
         now = self._clock()
         for chunk in chunks:
             partition, offset = chunk.cursor
             self._held.append(Held(chunk, now))
             self._cursor[partition] = max(offset, self._cursor.get(partition, -1))
-        self._forget(newest_ms - FULL_RATE_MS, now - _KEEP_ARRIVED_S)
+            newest.add(chunk.last_ms, chunk.broker_ms)
+        self._forget((newest.time_ms or 0) - FULL_RATE_MS, now - _KEEP_ARRIVED_S)
 
     def _has_new_series(self, chunks: Iterable[Chunk]) -> bool:
         numbers = {(row.sensor, row.channel) for row in self.series if row.has_numbers}

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from services.dashboard.chunks import (
@@ -13,7 +13,6 @@ from services.dashboard.chunks import (
     latest_values,
     merged_points,
     merged_texts,
-    rate_hz,
     shortened,
 )
 from services.dashboard.database import DatabaseAwayError
@@ -31,8 +30,10 @@ from services.dashboard.news import (
 )
 from services.dashboard.queries import Queries, SessionRow
 from services.dashboard.ranges import DEFAULT_RANGE, EVERY_READING, RANGES, View, floor_ms, view
+from services.dashboard.sensors import keeps_repeats
 
 _LATEST_WITHIN_MS: Final = 24 * 3600 * 1000
+_TEXTS_WITHIN_MS: Final = 600_000
 _CHOICES_S: Final = 2.0
 
 
@@ -84,6 +85,7 @@ class Live:
             "live",
             now_ms,
             session=session_words(session, now_ms),
+            delay=feed.delay_ms,
             range=ask.range if ask.range in RANGES else DEFAULT_RANGE,
             view=shown,
             is_whole=is_whole,
@@ -91,50 +93,52 @@ class Live:
             cards=signature(session.session_id, feed.series),
             base=shown.from_ms // 1000 * 1000,
         )
+        chunks = feed.tail(None).chunks if is_whole else tail.chunks
+        points = merged_points(chunks, ask.wants)
         if shown.step_s == EVERY_READING:
-            chunks = feed.tail(None).chunks if is_whole else tail.chunks
-            news.points = points_json(merged_points(chunks), news.base)
+            news.points = points_json(points, news.base)
         else:
-            self._add_windows(news, feed, shown, tail.chunks)
-        self._add_latest(news, feed, tail.chunks, is_whole)
+            self._add_windows(news, ask, feed, tail.chunks)
+        news.latest = {sensor: latest_values(columns) for sensor, columns in points.items()}
+        news.rates = feed.rates(points)
+        if is_whole:
+            self._add_older(news, ask, feed)
+        else:
+            news.texts = texts_json(merged_texts(chunks, ask.wants))
         return news
 
-    def _add_windows(self, news: News, feed: Feed, shown: View, chunks: Sequence[Chunk]) -> None:
+    def _add_windows(self, news: News, ask: Ask, feed: Feed, chunks: Sequence[Chunk]) -> None:
         """The windows of the whole view, or only those that the new messages have touched."""
-        span = (shown.from_ms, shown.until_ms) if news.is_whole else span_ms(chunks)
-        if span is not None:
+        shown = View(*news.view) if news.view else None
+        span = shown and (shown[:2] if news.is_whole else span_ms(chunks))
+        if shown is not None and span is not None:
             from_ms = floor_ms(max(span[0], shown.from_ms), shown.step_s)
-            held = feed.windows(shown.step_s, from_ms, span[1])
-            news.windows = windows_json(held.rows, feed.series, news.base)
+            held = feed.windows(shown.step_s, from_ms, min(span[1], shown.until_ms))
+            series = [row for row in feed.series if ask.wants(row.sensor)]
+            news.windows = windows_json(held.rows, series, news.base)
             news.cursor = dict(held.cursor)
 
-    def _add_latest(self, news: News, feed: Feed, chunks: Sequence[Chunk], is_whole: bool) -> None:
-        """Current values, rates and texts: of what is new, or of everything for a page that has nothing."""
-        held = feed.tail(None).chunks
-        chunks = held if is_whole else chunks
-        points = merged_points(chunks)
-        news.latest = {sensor: latest_values(columns) for sensor, columns in points.items()}
-        news.rates = rates(held, points)
-        news.texts = texts_json(merged_texts(chunks))
-        if is_whole:
-            self._add_older(news, feed)
-
-    def _add_older(self, news: News, feed: Feed) -> None:
-        """Values and texts from before the last 30 s: the newest of each series."""
+    def _add_older(self, news: News, ask: Ask, feed: Feed) -> None:
+        """Values from before the last 30 s, the newest of each series, and the texts of the view."""
+        series = {row.series_id: row for row in feed.series if ask.wants(row.sensor)}
         from_ms = (feed.session.last_time_ms or 0) - _LATEST_WITHIN_MS
-        missing = {
-            row.series_id: row
-            for row in feed.series
+        missing = [
+            row.series_id
+            for row in series.values()
             if row.has_numbers and row.channel not in news.latest.get(row.sensor, {})
-        }
-        for window in self._queries.newest_windows(list(missing), from_ms) if missing else []:
-            row = missing[window.series_id]
+        ]
+        for window in self._queries.newest_windows(missing, from_ms) if missing else []:
+            row = series[window.series_id]
             value = shortened(row.channel, window.mean)
             news.latest.setdefault(row.sensor, {})[row.channel] = (window.start_ms, value)
-        with_texts = {row.series_id: row for row in feed.series if row.has_texts}
+        are_events = {row.series_id: keeps_repeats(row.sensor) for row in series.values() if row.has_texts}
+        if not are_events or news.view is None:
+            return
+        shown = View(*news.view)
+        from_ms = min(shown.from_ms, shown.until_ms - _TEXTS_WITHIN_MS)
         older: dict[str, list[TextChange]] = defaultdict(list)
-        for text in self._queries.newest_texts(list(with_texts), LONGEST_TEXT) if with_texts else []:
-            row = with_texts[text.series_id]
+        for text in self._queries.text_changes(are_events, from_ms, shown.until_ms + 1000, LONGEST_TEXT):
+            row = series[text.series_id]
             older[row.sensor].append(TextChange(round(text.time_ms, 1), row.channel, text.value))
         news.texts = texts_json(older)
 
@@ -160,15 +164,4 @@ class _Choices:
     def find(self, device: str | None, session: str | None) -> SessionRow | None:
         """The newest recording that is asked for; one that is not among the newest is looked up."""
         fitting = (row for row in self.rows() if device in (None, row.device) and session in (None, row.session))
-        return next(fitting, None) or self._queries.find_session(device, session)
-
-
-def rates(held: Sequence[Chunk], sensors: Iterable[str]) -> dict[str, float]:
-    """Readings per second of each of the sensors, from all chunks that are held; no entry where it is not known."""
-    found = {}
-    for sensor in sensors:
-        times = [time_ms for chunk in held if sensor in chunk.points for time_ms in chunk.points[sensor].times]
-        rate = rate_hz(times)
-        if rate is not None:
-            found[sensor] = rate
-    return found
+        return next(fitting, None) or (self._queries.find_session(device, session) if device is not None else None)

@@ -9,7 +9,7 @@ import msgspec
 from services.dashboard.chunks import Columns, TextChange, shortened
 from services.dashboard.queries import SeriesRow, SessionRow, WindowRow
 from services.dashboard.ranges import DEFAULT_RANGE
-from services.dashboard.sensors import in_order
+from services.dashboard.sensors import in_order, is_event
 
 RUNNING_MS: Final = 60_000
 """A recording counts as running while its newest message came less than this ago."""
@@ -19,7 +19,8 @@ class Ask(msgspec.Struct, frozen=True):
     """What a page says about itself: what it shows (None: choose for me) and what it has got.
 
     `cursor` is the newest offset by partition, `step` the step of the windows it holds, `cards` the `News.cards` of
-    the cards it shows, `id` the number of the question, which the answer repeats.
+    the cards it shows, `sensors` those it wants data of (None: all), `id` the number of the question, which the
+    answer repeats.
     """
 
     device: str | None = None
@@ -28,12 +29,18 @@ class Ask(msgspec.Struct, frozen=True):
     cursor: dict[int, int] | None = None
     step: int | None = None
     cards: str = ""
+    sensors: frozenset[str] | None = None
     id: int = 0
+
+    def wants(self, sensor: str) -> bool:
+        """True when the page shows the sensor's card, or the sensor's events as lines across all cards."""
+        return self.sensors is None or sensor in self.sensors or is_event(sensor)
 
 
 class News(msgspec.Struct, omit_defaults=True):
     """The answer, as the page's script reads it. Times in ms since the epoch; `now` is the server's.
 
+    `delay`: ms from the broker to here, as newest messages took it.
     `points`: columns by sensor, times relative to `base`. `windows`: by sensor and channel, rows of start relative to
     `base`, mean, min, max. `latest`: by sensor and channel, time and value. `rates`: readings/s by sensor.
     """
@@ -43,6 +50,7 @@ class News(msgspec.Struct, omit_defaults=True):
     id: int = 0
     reason: str = ""
     session: dict[str, Any] = {}
+    delay: float | None = None
     range: str = ""
     view: tuple[float, float, int] | None = None
     is_whole: bool = False
@@ -82,6 +90,7 @@ def parse_ask(content: object) -> Ask:
 def session_words(row: SessionRow, now_ms: float) -> dict[str, Any]:
     """A recording as the page's script reads it."""
     return {
+        "id": row.session_id,
         "device": row.device,
         "name": row.device_name or f"Phone {row.device[:8]}",
         "session": row.session,
@@ -118,10 +127,12 @@ def points_json(points: Mapping[str, Columns], base: float) -> dict[str, Any]:
 
 
 def windows_json(rows: Iterable[WindowRow], series: Iterable[SeriesRow], base: float) -> dict[str, Any]:
-    """Rows of (start relative to `base`, mean, min, max) by sensor and channel."""
+    """Rows of (start relative to `base`, mean, min, max) by sensor and channel, of the series alone."""
     names = {row.series_id: (row.sensor, row.channel) for row in series}
     windows: dict[str, dict[str, list[tuple[float, ...]]]] = {}
     for row in rows:
+        if row.series_id not in names:
+            continue
         sensor, channel = names[row.series_id]
         values = (shortened(channel, value) for value in (row.mean, row.min, row.max))
         windows.setdefault(sensor, {}).setdefault(channel, []).append((_short(row.start_ms - base), *values))

@@ -89,6 +89,11 @@ def is_event(sensor: str) -> bool:
     return known is not None and known.is_event
 
 
+def keeps_repeats(sensor: str) -> bool:
+    """True when a text that repeats the one before it is news too: a happening, or one more picture."""
+    return is_event(sensor) or sensor.lower() == "camera"
+
+
 def by_unit(sensor: str, channels: Iterable[str]) -> list[list[str]]:
     """The channels in groups that can share one scale: those of one unit, in the order of each group's first."""
     groups: dict[str, list[str]] = {}

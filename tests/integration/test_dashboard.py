@@ -162,13 +162,29 @@ def test_messages_beyond_a_cursor_come_once(queries, recorder):
     start = time.time() - 60
     recorder.send(motion(start, 1))
     recorder.send(motion(start + 10, 1))
-    session = queries.find_session(None, None)
+    session = queries.recent_sessions()[0]
     since = int((start - 60) * 1e6)
-    first = queries.new_messages(session.session_id, {}, since, since)
+    first = queries.look(session.session_id, {}, since, since, since)
     recorder.send(motion(start + 5, 1))
-    seen = {0: max(row.offset for row in first)}
-    second = queries.new_messages(session.session_id, seen, since, since)
-    assert [row.offset for row in first + second] == [0, 1, 2]
+    seen = {0: max(row.offset for row in first.messages)}
+    second = queries.look(session.session_id, seen, since, since, since)
+    assert [row.offset for row in first.messages + second.messages] == [0, 1, 2]
+    assert (first.session.messages, second.session.messages) == (2, 3)
+
+
+def test_late_messages_are_found_whatever_their_time(queries, recorder):
+    """A look leaves out what is older than its bound, and exactly that is found as late."""
+    now = time.time()
+    recorder.send(motion(now, 1))
+    recorder.send(motion(now - 7200, 1))
+    recorder.send(motion(now + 1, 1))
+    session_id = queries.recent_sessions()[0].session_id
+    bound = int((now - 600) * 1e6)
+    look = queries.look(session_id, {0: 0}, bound, bound, bound)
+    late = queries.late_messages(session_id, {0: 0}, bound)
+    assert [row.offset for row in look.messages] == [2]
+    assert [row.offset for row in late] == [1]
+    assert [span.offset for span in queries.newest_spans(session_id)] == [2, 1, 0]
 
 
 def test_points_are_the_readings_that_were_sent(queries, recorder):
@@ -176,8 +192,8 @@ def test_points_are_the_readings_that_were_sent(queries, recorder):
     readings = motion(time.time() - 5, 2)
     recorder.send(readings[:60])
     recorder.send(readings[60:])
-    session = queries.find_session(None, None)
-    points = merged_points(chunk_of(row) for row in queries.new_messages(session.session_id, {}, 0, 0))
+    session = queries.recent_sessions()[0]
+    points = merged_points(chunk_of(row) for row in queries.look(session.session_id, {}, 0, 0, 0).messages)
     shown = points["accelerometer"]
     assert shown.times == [pytest.approx(at * 1000, abs=0.06) for _, at, _ in readings]
     assert shown.channels["x"] == [pytest.approx(values["x"], rel=1e-6, abs=1e-9) for _, _, values in readings]
@@ -188,7 +204,7 @@ def test_windows_of_every_step_agree_with_the_readings(queries, recorder):
     start = time.time() // 120 * 120 - 600
     readings = [("s", start + second, {"v": (second * 37 % 100) / 7}) for second in range(240)]
     recorder.send(readings)
-    session = queries.find_session(None, None)
+    session = queries.recent_sessions()[0]
     [series] = queries.series(session.session_id)
     for step in (1, 2, 10, 20, 60, 120):
         rows = queries.windows([series.series_id], step, start * 1000, (start + 240) * 1000)
@@ -204,19 +220,35 @@ def test_series_tell_numbers_from_texts(queries, recorder):
     """A channel is known to have numbers, texts or both."""
     at = time.time()
     recorder.send([("s", at, {"n": 1, "t": "a", "b": 1}), ("s", at + 1, {"b": "two"})])
-    session = queries.find_session(None, None)
+    session = queries.recent_sessions()[0]
     kinds = {row.channel: (row.has_numbers, row.has_texts) for row in queries.series(session.session_id)}
     assert kinds == {"n": (True, False), "t": (False, True), "b": (True, True)}
 
 
-def test_newest_texts_are_in_order_and_cut(queries, recorder):
-    """The newest texts of a series come oldest first, none longer than asked for."""
+def test_texts_are_told_where_they_change(queries, recorder):
+    """Of a state the changes come, with the state before the span; of happenings all; none longer than asked for."""
     at = time.time() - 100
-    recorder.send([("s", at + place, {"t": f"{place:03}" + "x" * 50}) for place in range(100)])
-    session = queries.find_session(None, None)
+    texts = ["a", "a", "b", "b", "b", "c" * 50, "c" * 50]
+    recorder.send([("s", at + place, {"t": text}) for place, text in enumerate(texts)])
+    session = queries.recent_sessions()[0]
     [series] = queries.series(session.session_id)
-    texts = [row.value for row in queries.newest_texts([series.series_id], 5)]
-    assert texts == [f"{place:03}xx" for place in range(60, 100)]
+
+    def told(is_event, from_s):
+        rows = queries.text_changes({series.series_id: is_event}, (at + from_s) * 1000, (at + 99) * 1000, 5)
+        return [(round(row.time_ms / 1000 - at), row.value) for row in rows]
+
+    assert told(False, -1) == [(0, "a"), (2, "b"), (5, "ccccc")]
+    assert told(False, 2.5) == [(2, "b"), (5, "ccccc")]
+    assert told(True, 4.5) == [(4, "b"), (5, "ccccc"), (6, "ccccc")]
+
+
+def test_whole_text_is_found_by_its_time(queries, recorder):
+    """A picture is fetched whole by its sensor, channel and time."""
+    at = time.time()
+    recorder.send([("camera", at, {"image": "x" * 5000}), ("camera", at + 0.001, {"image": "y" * 5000})])
+    session_id = queries.recent_sessions()[0].session_id
+    assert queries.text_at(session_id, "camera", "image", round(at * 1000 + 1, 1)) == "y" * 5000
+    assert queries.text_at(session_id, "camera", "image", at * 1000 + 50) is None
 
 
 def test_dashboard_cannot_write(cluster):
@@ -232,12 +264,12 @@ def test_viewers_of_one_session_share_their_queries(queries, recorder):
     recorder.send(motion(time.time() - 1, 1))
     live = Live(queries)
     live.answer(Ask())
-    before = count_of("new_messages")
+    before = count_of("look")
     time.sleep(0.25)  # the time during which viewers share is over
     with ThreadPoolExecutor(10) as viewers:
         answers = list(viewers.map(lambda _: live.answer(Ask()), range(10)))
     assert {len(answer.news.points["accelerometer"]["t"]) for answer in answers} == {50}
-    assert count_of("new_messages") - before == 1
+    assert count_of("look") - before == 1
 
 
 def count_of(query):
@@ -445,7 +477,7 @@ def test_metrics_tell_times_by_name(dashboard, browser, recorder):
     with urllib.request.urlopen(dashboard.metrics_url, timeout=10) as answer:
         text = answer.read().decode()
     assert 'dashboard_callback_seconds_count{callback="news"}' in text
-    assert 'dashboard_query_seconds_count{query="new_messages"}' in text
+    assert 'dashboard_query_seconds_count{query="look"}' in text
 
 
 # --- the page's script -----------------------------------------------------------------------------------------------

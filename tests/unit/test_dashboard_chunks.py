@@ -24,7 +24,9 @@ AT_MS = AT_NS / 1e6
 def row(payload, first_ns=AT_NS, last_ns=AT_NS + 10**9, readings=None):
     body = json.dumps({"messageId": 1, "sessionId": "s", "deviceId": "d", "payload": payload}).encode()
     count = len(payload) if readings is None else readings
-    return MessageRow(0, 7, first_ns // 1000, last_ns // 1000, count, memoryview(zstandard.compress(body)))
+    return MessageRow(
+        0, 7, first_ns // 1000, last_ns // 1000, last_ns // 1000, count, memoryview(zstandard.compress(body))
+    )
 
 
 def reading(name, after_ms=0, **values):

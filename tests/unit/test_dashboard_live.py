@@ -10,7 +10,7 @@ from services.dashboard.database import DatabaseAwayError
 from services.dashboard.feed import REFRESH_S, Feed
 from services.dashboard.live import Live
 from services.dashboard.news import Ask, cards_of, parse_ask, session_words, texts_json, windows_json
-from services.dashboard.queries import MessageRow, SeriesRow, SessionRow, WindowRow
+from services.dashboard.queries import Look, MessageRow, SeriesRow, SessionRow, SpanRow, WindowRow
 
 START_MS = 1_764_000_000_000
 
@@ -23,9 +23,12 @@ class MemoryQueries:
         self.is_away = False
         self.asked = []
         self.last_ms = START_MS
+        self.at_ms = START_MS
 
-    def send(self, *readings, offset=None, partition=0):
+    def send(self, *readings, offset=None, partition=0, arrives=None):
+        """One message with readings of (ms after the start, values); it arrives with its newest one, or then."""
         times = [START_MS + after for after, _ in readings]
+        broker_us = (max(times) if arrives is None else START_MS + arrives) * 1000
         payload = [
             {"name": "s", "time": time_ms * 10**6, "values": values}
             for time_ms, (_, values) in zip(times, readings, strict=True)
@@ -33,7 +36,9 @@ class MemoryQueries:
         body = json.dumps({"messageId": 1, "sessionId": "one", "deviceId": "d", "payload": payload}).encode()
         offset = len(self.messages) if offset is None else offset
         packed = memoryview(zstandard.compress(body))
-        self.messages.append(MessageRow(partition, offset, min(times) * 1000, max(times) * 1000, len(times), packed))
+        self.messages.append(
+            MessageRow(partition, offset, min(times) * 1000, max(times) * 1000, broker_us, len(times), packed)
+        )
         self.last_ms = max(self.last_ms, *times)
 
     def _answer(self, name):
@@ -50,19 +55,32 @@ class MemoryQueries:
 
     def find_session(self, device, session):
         self._answer("find_session")
-        return self._session() if device in (None, "d") and session in (None, "one") and self.messages else None
+        return self._session() if device == "d" and session in (None, "one") and self.messages else None
 
     def series(self, _session_id):
         self._answer("series")
         return [SeriesRow(1, "s", "x", True, False), SeriesRow(2, "s", "word", False, True)]
 
-    def new_messages(self, _session_id, seen, first_us, last_us):
-        self._answer("new_messages")
-        return [
-            row
-            for row in self.messages
-            if row.offset > seen.get(row.partition, -1) and row.first_us >= first_us and row.last_us >= last_us
+    def newest_spans(self, _session_id):
+        self._answer("newest_spans")
+        newest = sorted(self.messages, key=lambda row: row.offset, reverse=True)[:60]
+        return [SpanRow(row.partition, row.offset, row.first_us, row.last_us, row.broker_us) for row in newest]
+
+    def look(self, _session_id, seen, first_us, last_us, full_us):
+        self._answer("look")
+        found = [
+            row if row.last_us >= full_us else row._replace(body=None)
+            for row in self._beyond(seen)
+            if row.first_us >= first_us and row.last_us >= last_us
         ]
+        return Look(self._session(), self.at_ms * 1000, found)
+
+    def late_messages(self, _session_id, seen, first_us):
+        self._answer("late_messages")
+        return [row._replace(body=None) for row in self._beyond(seen) if row.first_us < first_us]
+
+    def _beyond(self, seen):
+        return [row for row in self.messages if row.offset > seen.get(row.partition, -1)]
 
     def windows(self, series_ids, step_s, from_ms, until_ms):
         self._answer(("windows", step_s, from_ms - START_MS, until_ms - START_MS))
@@ -72,8 +90,8 @@ class MemoryQueries:
         self._answer("newest_windows")
         return []
 
-    def newest_texts(self, _series_ids, _length):
-        self._answer("newest_texts")
+    def text_changes(self, _are_events, _from_ms, _until_ms, _length):
+        self._answer("text_changes")
         return []
 
 
@@ -93,7 +111,7 @@ def queries():
 
 
 def follow(queries, clock):
-    return Feed(queries, queries.find_session(None, None), clock)
+    return Feed(queries, queries.find_session("d", None), clock)
 
 
 def offsets(tail):
@@ -121,7 +139,7 @@ def test_feed_is_read_once_for_viewers_who_come_together(queries):
     feed = follow(queries, Clock())
     for _ in range(10):
         feed.refresh()
-    assert queries.asked.count("new_messages") == 1
+    assert queries.asked.count("look") == 1
 
 
 def test_feed_follows_a_session_into_another_partition(queries):
@@ -152,6 +170,79 @@ def test_feed_forgets_what_is_older_than_its_charts(queries):
     assert offsets(feed.tail(None)) == [2]
     assert feed.tail({0: 0}).is_whole
     assert not feed.tail({0: 1}).is_whole
+
+
+def after(feed, clock):
+    """What a viewer who has everything lacks after one more look."""
+    seen = feed.tail(None).cursor
+    clock.now += 2 * REFRESH_S
+    feed.refresh()
+    return feed.tail(seen)
+
+
+def test_late_message_is_found_however_late(queries):
+    """A message with readings of hours ago is new to every viewer, and looked for only when one is missed."""
+    clock = Clock()
+    queries.send((0, {"x": 1}))
+    feed = follow(queries, clock)
+    feed.refresh()
+    queries.send((200, {"x": 2}))
+    assert offsets(after(feed, clock)) == [1]
+    assert "late_messages" not in queries.asked
+    queries.send((-7_200_000, {"x": 3}), arrives=400)
+    queries.send((600, {"x": 4}))
+    late = after(feed, clock)
+    assert sorted(offsets(late)) == [2, 3]
+    assert min(chunk.first_ms for chunk in late.chunks) == START_MS - 7_200_000
+    assert after(feed, clock).chunks == []
+    assert queries.asked.count("late_messages") == 1
+
+
+def test_reading_dated_ahead_does_not_move_the_view(queries):
+    """One message dated a day ahead leaves the newest time where all others say it is."""
+    clock = Clock()
+    for second in range(20):
+        queries.send((second * 1000, {"x": 1}))
+    feed = follow(queries, clock)
+    feed.refresh()
+    queries.send((20_000, {"x": 1}), (86_400_000, {"x": 1}), arrives=20_000)
+    after(feed, clock)
+    assert feed.session.last_time_ms == START_MS + 19_000
+    queries.send((21_000, {"x": 1}))
+    after(feed, clock)
+    assert feed.session.last_time_ms == START_MS + 21_000
+    again = follow(queries, Clock())
+    again.refresh()
+    assert again.session.last_time_ms == START_MS + 21_000
+
+
+def test_clock_that_is_wrong_throughout_is_followed(queries):
+    """A phone whose clock is a day ahead is shown at its own times, also when it is set right in between."""
+    clock = Clock()
+    day = 86_400_000
+    for second in range(20):
+        queries.send((day + second * 1000, {"x": 1}), arrives=second * 1000)
+    feed = follow(queries, clock)
+    feed.refresh()
+    assert feed.session.last_time_ms == START_MS + day + 19_000
+    for second in range(20, 30):
+        queries.send((second * 1000, {"x": 1}))
+        after(feed, clock)
+    assert feed.session.last_time_ms == START_MS + 29_000
+
+
+def test_delay_is_from_the_broker_to_here(queries):
+    """The pipeline's delay is what newest messages took; those that were there before the first look say nothing."""
+    clock = Clock()
+    queries.send((0, {"x": 1}))
+    queries.at_ms = START_MS + 60_000
+    feed = follow(queries, clock)
+    feed.refresh()
+    assert feed.delay_ms is None
+    queries.send((60_000, {"x": 1}))
+    queries.at_ms = START_MS + 60_450
+    after(feed, clock)
+    assert feed.delay_ms == 450
 
 
 def live(queries, at_ms=START_MS, steady=None):
@@ -211,6 +302,14 @@ def test_viewers_of_the_same_windows_share_them(queries):
     assert joined.windows == shared.windows
     assert [entry[1:] for entry in asked] == [(1, -120_000, 0), (1, -599_000, 1000), (1, 2000, 2000)]
     assert after.cursor == {0: 2}
+
+
+def test_page_gets_only_the_sensors_it_shows(queries):
+    """A page that has picked its cards is sent nothing for the others."""
+    queries.send((0, {"x": 1.5}))
+    server = live(queries)
+    assert server.answer(Ask(sensors=frozenset(["other"])))[0].points == {}
+    assert "s" in server.answer(Ask(sensors=frozenset(["s"])))[0].points
 
 
 def test_another_step_begins_anew(queries):
