@@ -40,9 +40,13 @@ test-integration: setup test-programs ## tests with one real dependency each
 test-system: setup test-programs ## tests of the whole running stack
 	@$(PYTHON) -m pytest tests/system
 
-.PHONY: bench
-bench: setup ## from a POST to its row, three phones: median and 99th percentile
-	@$(PYTHON) -m bench.end_to_end
+.PHONY: test-faults
+test-faults: setup test-programs ## every fault there is, with their bounds; takes long and wants the machine alone
+	@$(PYTHON) -m pytest tests/faults -m "long or not long"
+
+.PHONY: bench-stream
+bench-stream: setup ## how fast the stream is, alone and in the whole stack, and how much it keeps up with
+	@$(PYTHON) -m bench.stream $(OPTIONS)
 
 .PHONY: lint
 lint: $(READY) ## ruff and mypy

@@ -14,7 +14,7 @@ from ops.local.processes import find_marked, how_it_ended, last_lines, last_word
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
-STEADY_AFTER_S = 60.0
+STEADY_AFTER_S = 10.0
 
 
 class Supervisor:

@@ -12,6 +12,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from services.common.database import DatabaseSettings, connect
 from services.stream import metrics, sql
+from services.stream.hold import hold
 from services.stream.receipts import Receipt
 from services.stream.settings import StreamSettings
 from services.stream.task import store_partition
@@ -34,6 +35,7 @@ def _batch_function(database: DatabaseSettings) -> Callable[[DataFrame, int], No
 
     def store_batch(records: DataFrame, batch_id: int) -> None:
         nonlocal partitions_made_on
+        hold("after_offsets")
         today = datetime.now(UTC).date()
         if partitions_made_on != today:
             make_partitions(database)

@@ -20,6 +20,7 @@ from services.common import logs
 from services.common.database import DatabaseSettings, connect
 from services.common.settings import load
 from services.stream.decode import BadRecord, Entry, Record, decode
+from services.stream.hold import hold
 from services.stream.receipts import BatchKey, Receipt
 from services.stream.store import prepare, store
 
@@ -70,6 +71,7 @@ def _store(query_id: str, batch_id: int, records: list[Record]) -> Receipt:
     first, last = records[0], records[-1]
     key = BatchKey(query_id, batch_id, first.topic, first.partition, first.offset, last.offset + 1)
     entries, bad_records = decode(records)
+    hold("in_task")
     decoded = time.perf_counter()
     receipt = _store_despite_faults(key, entries, bad_records)
     stored = time.perf_counter()
@@ -119,9 +121,12 @@ def _attempt(transaction: Callable[[Connection], Receipt], *, keep: bool) -> Rec
 def _run(transaction: Callable[[Connection], Receipt], *, keep: bool) -> Receipt:
     connection = _connected()
     try:
+        hold("before_transaction")
         receipt = transaction(connection)
         if keep:
+            hold("before_commit")
             connection.commit()
+            hold("after_commit")
         else:
             connection.rollback()
     except TRANSIENT:

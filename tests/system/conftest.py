@@ -5,7 +5,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from stack import REPOSITORY, Stack
+
+from tests.system.stack import REPOSITORY, Stack
 
 ARTEFACTS = REPOSITORY / "artefacts"
 

@@ -1,0 +1,233 @@
+"""The faults. Each has a name, the time within which everything works again, and is injected and healed by the driver.
+
+`inject(lab)` returns when the harm is done, `heal(lab)` ends what does not end by itself. What happens by
+chance comes from `lab.random` alone, so that a seed tells all of it.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from tests.faults.lab import second_stream
+from tests.ports import free_ports
+from tests.processes import kill, runs, send
+from tests.system.stack import REPOSITORY, wait_until
+
+WORKER_S, SERVER_S, SPARK_S, EVERYTHING_S = 5, 30, 60, 120
+"""The bounds: an ingest worker; Kafka or PostgreSQL; Spark; everything."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What all faults share; `bound_s` counts from the healing."""
+
+    name: str
+    bound_s: float
+
+    def inject(self, lab):
+        raise NotImplementedError
+
+    def heal(self, lab):
+        """Nothing to do where the stack heals itself."""
+
+
+@dataclass(frozen=True)
+class Kill(Fault):
+    """kill -9 of one of the processes that are `target`."""
+
+    target: str
+
+    def inject(self, lab):
+        pid = lab.random.choice(lab.await_pids(self.target))
+        kill([pid])
+        wait_until(lambda: not runs(pid), 10, f"{self.target} has ended")
+
+
+@dataclass(frozen=True)
+class KillEverything(Fault):
+    """kill -9 of the runner and of every part at once, and the next start."""
+
+    def inject(self, lab):
+        lab.stack.kill_everything()
+
+    def heal(self, lab):
+        lab.stack.start()
+
+
+@dataclass(frozen=True)
+class KillAt(Fault):
+    """kill -9 of the whole stream while it waits at a named point of a micro-batch."""
+
+    point: str
+
+    def inject(self, lab):
+        lab.hold(self.point)
+        lab.end_stream()
+
+    def heal(self, lab):
+        lab.let_go(self.point)
+
+
+@dataclass(frozen=True)
+class KillAroundOffsets(Fault):
+    """kill -9 of the whole stream between Spark's commit of a batch and its next plan.
+
+    The JVM is stopped as soon as its checkpoint shows the moment: `commits` the new file of a committed batch, or
+    `offsets` the unfinished file of the next plan. It goes on if the plan was quicker than the stop.
+    """
+
+    directory: str
+
+    def inject(self, lab):
+        for _ in range(200):
+            [jvm] = lab.await_pids("jvm")
+            self._await_moment(lab)
+            send([jvm], signal.SIGSTOP)
+            if batches(lab.checkpoint / "offsets") <= batches(lab.checkpoint / "commits"):
+                return lab.end_stream()
+            send([jvm], signal.SIGCONT)
+        raise AssertionError(f"the stream was never caught between its commit and its plan ({self.directory})")
+
+    def _await_moment(self, lab):
+        """Without a pause between two looks: the moment may be a millisecond long."""
+        directory = lab.checkpoint / self.directory
+        planned = max(batches(lab.checkpoint / "offsets"), default=0)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            found = names(directory)
+            if str(planned) in found if self.directory == "commits" else any(n.endswith(".tmp") for n in found):
+                return
+
+
+@dataclass(frozen=True)
+class Pause(Fault):
+    """SIGSTOP of all processes that are `target`, for some seconds: nothing answers and nothing is closed."""
+
+    target: str
+    seconds: float
+
+    def inject(self, lab):
+        stopped = lab.await_pids(self.target)
+        send(stopped, signal.SIGSTOP)
+        try:
+            time.sleep(self.seconds)  # the fault itself
+        finally:
+            send(stopped, signal.SIGCONT)
+
+
+@dataclass(frozen=True)
+class Restart(Fault):
+    """An orderly end, as by an operator; the runner starts the part again."""
+
+    target: str
+
+    def inject(self, lab):
+        [pid] = lab.await_pids(self.target)
+        send([pid], signal.SIGINT if self.target == "postmaster" else signal.SIGTERM)
+        wait_until(lambda: not runs(pid), 60, f"{self.target} has ended")
+
+
+@dataclass(frozen=True)
+class SpoilCheckpoint(Fault):
+    """The stream is killed and its checkpoint deleted, a file of it emptied, or one cut in the middle."""
+
+    how: str
+
+    def inject(self, lab):
+        lab.end_stream()
+        if self.how == "delete":
+            wait_until(lambda: gone(lab.checkpoint), 10, "the checkpoint is deleted")
+            return
+        directory = lab.checkpoint / lab.random.choice(["offsets", "commits", "metadata"])
+        file = directory if directory.is_file() else directory / str(max(batches(directory)))
+        content = file.read_bytes()
+        file.write_bytes(b"" if self.how == "empty" else content[: len(content) // 2])
+
+
+@dataclass(frozen=True)
+class SecondStream(Fault):
+    """Another stream beside the first one for a while, with a new checkpoint of its own or by mistake with the same."""
+
+    same_checkpoint: bool
+
+    def inject(self, lab):
+        [port] = free_ports(1)
+        changes = {"STREAM_METRICS_PORT": str(port)}
+        if not self.same_checkpoint:
+            changes["CHECKPOINT_DIR"] = str(lab.directory / f"second-checkpoint-{port}")
+        with (lab.directory / "second-stream.log").open("ab") as log:
+            environment = second_stream(lab, **changes)
+            command = [sys.executable, "-m", "services.stream"]
+            process = subprocess.Popen(
+                command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            process.wait(timeout=lab.random.uniform(25, 40))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def gone(directory):
+    """Delete a directory; whether it is gone for good: its writer may not have ended yet."""
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
+
+
+def names(directory):
+    """The names of the files in a directory."""
+    with os.scandir(directory) as entries:
+        return {entry.name for entry in entries}
+
+
+def batches(directory):
+    """The numbers of the batches that a directory of the checkpoint holds."""
+    return {int(name) for name in names(directory) if re.fullmatch(r"\d+", name)}
+
+
+KILLS = [
+    Kill("kill ingest worker", WORKER_S, "ingest worker"),
+    Kill("kill ingest master", SERVER_S, "ingest master"),
+    Kill("kill kafka", SERVER_S, "kafka"),
+    Kill("kill postmaster", SERVER_S, "postmaster"),
+    Kill("kill backend", SERVER_S, "backend"),
+    Kill("kill driver", SPARK_S, "driver"),
+    Kill("kill jvm", SPARK_S, "jvm"),
+    Kill("kill python worker", SPARK_S, "python worker"),
+    KillEverything("kill everything", EVERYTHING_S),
+]
+POINTS = [
+    KillAroundOffsets("kill before offsets", SPARK_S, "offsets"),
+    KillAt("kill after offsets", SPARK_S, "after_offsets"),
+    KillAt("kill in task", SPARK_S, "in_task"),
+    KillAt("kill before transaction", SPARK_S, "before_transaction"),
+    KillAt("kill before commit", SPARK_S, "before_commit"),
+    KillAt("kill between commits", SPARK_S, "after_commit"),
+    KillAroundOffsets("kill after both commits", SPARK_S, "commits"),
+]
+CHECKPOINTS = [SpoilCheckpoint(f"checkpoint {how}", SPARK_S, how) for how in ("delete", "empty", "cut")]
+STREAMS = [
+    SecondStream("second stream", SPARK_S, same_checkpoint=False),
+    SecondStream("second stream on the same checkpoint", SPARK_S, same_checkpoint=True),
+]
+PAUSED = ("ingest master", "ingest worker", "kafka", "postmaster", "backend", "driver", "jvm", "python worker")
+PAUSES = [Pause(f"pause {name} {seconds} s", SPARK_S, name, seconds) for name in PAUSED for seconds in (5, 30, 120)]
+RESTARTS = [
+    Restart(f"restart {target}", SPARK_S if target == "driver" else SERVER_S, target)
+    for target in ("kafka", "postmaster", "ingest master", "driver")
+]
+GROUPS = {
+    "kills": KILLS,
+    "points": POINTS,
+    "checkpoints": CHECKPOINTS,
+    "streams": STREAMS,
+    "pauses": PAUSES,
+    "restarts": RESTARTS,
+}
+FAULTS = {fault.name: fault for group in GROUPS.values() for fault in group}
+"""Every fault by its name."""

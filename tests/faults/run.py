@@ -1,0 +1,80 @@
+"""A round: phones send while faults are injected; then everything is compared with what was acknowledged."""
+
+import dataclasses
+import json
+import signal
+import time
+from collections import Counter
+from random import Random
+
+from tests.faults.faults import FAULTS, KillEverything
+from tests.system.stack import wait_until
+from tests.system.stored import compare
+
+QUIET_WITHIN_S = 300
+
+
+@dataclasses.dataclass
+class Round:
+    """One round on a running `lab`. `patience` stretches the bounds, for a machine that is busy with other things."""
+
+    lab: object
+    seed: int
+    steps: list
+    phones: int = 3
+    patience: float = 1.0
+    say: object = print
+    recoveries: dict = dataclasses.field(default_factory=dict)
+    over_bound: list = dataclasses.field(default_factory=list)
+
+    def run(self):
+        """Send, hurt, heal, wait until quiet, compare; returns the figures."""
+        lab = self.lab
+        lab.random = Random(f"round {self.seed}")
+        record = lab.directory / f"record-{self.seed}.jsonl"
+        lab.await_whole(120 * self.patience)
+        simulator = lab.start_phones(record, self.phones, self.seed)
+        wait_until(lambda: record.exists() and record.stat().st_size > 0, 60, "the first answer comes")
+        for step in self.steps:
+            self._take(step, last=step is self.steps[-1])
+        simulator.send_signal(signal.SIGINT)
+        simulator.wait(timeout=120)
+        began = time.monotonic()
+        lab.stack.wait_until_stored(QUIET_WITHIN_S * self.patience)
+        return self._figures(record, time.monotonic() - began)
+
+    def _take(self, step, *, last):
+        time.sleep(step.pause_s)  # part of the schedule
+        fault = FAULTS[step.fault]
+        fault.inject(self.lab)
+        healed = time.monotonic()
+        fault.heal(self.lab)
+        if step.overlap and not last and not isinstance(fault, KillEverything):
+            self.say(f"  {fault.name:<40} and on to the next")
+            return
+        bound = fault.bound_s * self.patience
+        self.lab.await_whole(max(120, 4 * bound))  # beyond that it is a failure and not only late
+        seconds = round(time.monotonic() - healed, 1)
+        self.recoveries.setdefault(fault.name, []).append(seconds)
+        self.over_bound += [fault.name] if seconds > bound else []
+        self.say(f"  {fault.name:<40} works again after {seconds:5.1f} s (bound {bound:.0f})")
+
+    def _figures(self, record, drain_s):
+        """What the round was, and what came of it."""
+        with record.open(encoding="utf-8") as lines:
+            answers = Counter(json.loads(line)["status"] for line in lines)
+        verdict = compare(self.lab.stack, record)
+        counts = {name: value for name, value in dataclasses.asdict(verdict).items() if name != "differences"}
+        return {
+            "seed": self.seed,
+            "faults": len(self.steps),
+            "posts": answers.total(),
+            "answered_503": answers[503],
+            "not_answered": answers[None],
+            **counts,
+            "differences": verdict.differences[:5],
+            "seconds_to_recover": self.recoveries,
+            "over_bound": self.over_bound,
+            "seconds_to_drain": round(drain_s, 1),
+            "kept_the_promises": bool(verdict),
+        }

@@ -1,0 +1,56 @@
+"""Some faults of each kind on the running stack: what was acknowledged is stored exactly once.
+
+`make test` runs this selection, `make test-faults` everything in this directory.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.faults.faults import FAULTS
+from tests.faults.lab import Lab
+from tests.faults.run import Round
+from tests.faults.schedule import make_schedule
+
+PATIENCE = 3  # the machine may be busy with other tests; `make test-faults` holds the bounds themselves
+SELECTION = [
+    "kill ingest worker",
+    "kill kafka",
+    "kill postmaster",
+    "kill between commits",
+    "checkpoint delete",
+    "kill everything",
+]
+
+
+@pytest.fixture(scope="module")
+def lab():
+    """A stack of its own."""
+    directory = Path(tempfile.mkdtemp(prefix="sensor-stream-faults-", dir="/tmp"))
+    directory.chmod(0o755)  # PostgreSQL's user has to enter it
+    made = Lab(directory)
+    try:
+        made.stack.start()
+        yield made
+        made.stack.stop()
+    finally:
+        made.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_same_seed_same_schedule():
+    """A schedule depends on its seed alone, and every fault comes before any comes twice."""
+    steps = make_schedule(7, FAULTS, len(FAULTS))
+    assert steps == make_schedule(7, reversed(list(FAULTS)), len(FAULTS))
+    assert steps != make_schedule(8, FAULTS, len(FAULTS))
+    assert sorted(step.fault for step in steps) == sorted(FAULTS)
+
+
+def test_selection_keeps_the_promises(lab):
+    """Through one fault of each kind nothing acknowledged is lost, nothing is stored twice, and all parts come back."""
+    figures = Round(lab, 1, make_schedule(1, SELECTION, len(SELECTION)), patience=PATIENCE).run()
+    assert figures["acknowledged"] > 50
+    assert figures["kept_the_promises"], figures
+    assert figures["over_bound"] == []
