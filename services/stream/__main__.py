@@ -9,6 +9,7 @@ import threading
 from services.common import logs
 from services.common.database import DatabaseSettings
 from services.common.settings import SettingsError, describe, load
+from services.common.telemetry import Tracing
 from services.stream import metrics
 from services.stream.query import make_partitions, start_query
 from services.stream.settings import StreamSettings
@@ -40,10 +41,11 @@ def main() -> int:
 
 def _run(settings: StreamSettings, database: DatabaseSettings, stop: threading.Event) -> None:
     make_partitions(database)
+    tracing = Tracing("stream")
     spark = make_session(settings)
     for number in (signal.SIGTERM, signal.SIGINT):  # Spark has put its own handler in place of ours
         signal.signal(number, lambda *_: stop.set())
-    query = start_query(read_records(spark, settings), settings, database)
+    query = start_query(read_records(spark, settings), settings, database, tracing)
     metrics.serve(settings.metrics_port)
     log.info("reading", extra={"fields": {"topic": settings.topic}})
     while not stop.is_set():
@@ -51,6 +53,7 @@ def _run(settings: StreamSettings, database: DatabaseSettings, stop: threading.E
             return
     query.stop()
     spark.stop()
+    tracing.close()
 
 
 def _cause(error: Exception) -> str:

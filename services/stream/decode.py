@@ -20,7 +20,7 @@ _HOUR_LIMIT: Final = 1 << 40  # hours of absurd times are cut here: any value wi
 
 
 class Record(NamedTuple):
-    """A Kafka record. `broker_us` is its broker time in µs since the Unix epoch."""
+    """A Kafka record. `broker_us` is its broker time in µs since the Unix epoch, `traceparent` its trace context."""
 
     topic: str
     partition: int
@@ -28,6 +28,7 @@ class Record(NamedTuple):
     broker_us: int
     key: bytes | None
     value: bytes | None
+    traceparent: bytes | None = None
 
 
 class BadRecord(NamedTuple):

@@ -11,26 +11,30 @@ from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
 from services.common.database import DatabaseSettings, connect
+from services.common.telemetry import Tracing
 from services.stream import metrics, sql
 from services.stream.hold import hold
 from services.stream.receipts import Receipt
 from services.stream.settings import StreamSettings
 from services.stream.task import store_partition
+from services.stream.trace import TracedBatch, traced_batch
 
 log = logging.getLogger(__name__)
 
 
-def start_query(records: DataFrame, settings: StreamSettings, database: DatabaseSettings) -> StreamingQuery:
+def start_query(
+    records: DataFrame, settings: StreamSettings, database: DatabaseSettings, tracing: Tracing
+) -> StreamingQuery:
     """Start storing `records` in PostgreSQL, from where the checkpoint says."""
     return (
-        records.writeStream.foreachBatch(_batch_function(database))
+        records.writeStream.foreachBatch(_batch_function(database, tracing))
         .option("checkpointLocation", str(settings.checkpoint_dir))
         .trigger(processingTime=f"{settings.trigger_ms} milliseconds")
         .start()
     )
 
 
-def _batch_function(database: DatabaseSettings) -> Callable[[DataFrame, int], None]:
+def _batch_function(database: DatabaseSettings, tracing: Tracing) -> Callable[[DataFrame, int], None]:
     partitions_made_on: date | None = None
 
     def store_batch(records: DataFrame, batch_id: int) -> None:
@@ -41,17 +45,18 @@ def _batch_function(database: DatabaseSettings) -> Callable[[DataFrame, int], No
             make_partitions(database)
             partitions_made_on = today
         started = time.perf_counter()
-        receipts = _store(records, batch_id)
+        with traced_batch(tracing, batch_id) as trace:
+            receipts = trace.receipts = _store(records, batch_id, trace)
         metrics.record_batch(time.perf_counter() - started, receipts)
         log.debug("batch stored", extra={"fields": {"batch_id": batch_id, "records": sum(r.records for r in receipts)}})
 
     return store_batch
 
 
-def _store(records: DataFrame, batch_id: int) -> list[Receipt]:
+def _store(records: DataFrame, batch_id: int, trace: TracedBatch) -> list[Receipt]:
     query_id = records.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId")
     assert query_id is not None  # Spark sets it in every micro-batch
-    rows = records.mapInArrow(store_partition(query_id, batch_id), "receipt binary").collect()
+    rows = records.mapInArrow(store_partition(query_id, batch_id, trace.for_tasks), "receipt binary").collect()
     return [msgspec.json.decode(row.receipt, type=Receipt) for row in rows]
 
 

@@ -1,5 +1,6 @@
 """Receipts: what one task did with one partition of a micro-batch. They travel from the tasks to the driver."""
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,11 +20,27 @@ class BatchKey(NamedTuple):
     offset_until: int
 
 
+class Steps:
+    """How long each of the steps takes that follow one another."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def end(self, step: str) -> None:
+        """The step ends now, and the next one begins."""
+        now = time.perf_counter()
+        self.seconds[step] = now - self._since
+        self._since = now
+
+
 class Receipt(msgspec.Struct, frozen=True):
     """Counts of one partition of a micro-batch. `duplicates` and `quarantined` count records, once each.
 
     `replayed` tells that an earlier attempt had stored the same offsets; the counts are then that attempt's.
-    `seconds` holds the duration of each step, `newest_broker_us` the broker time of the newest record.
+    `seconds` holds the duration of each step, the first of which began at `began_ns` (ns since the epoch);
+    `newest_broker_us` is the broker time of the newest record. `trace_id` stands in the batch row; `traceparents` are
+    the trace contexts of some of the messages.
     """
 
     query_id: str
@@ -42,7 +59,10 @@ class Receipt(msgspec.Struct, frozen=True):
     readings_quarantined: int
     replayed: bool = False
     seconds: dict[str, float] = {}
+    began_ns: int = 0
     newest_broker_us: int = 0
+    trace_id: str | None = None
+    traceparents: list[str] = []
 
     @classmethod
     def of(

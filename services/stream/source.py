@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.functions import expr
 
 from services.stream.settings import StreamSettings
 
@@ -13,6 +14,7 @@ _JAVA_OPTIONS = (
     "-XX:+UseSerialGC -XX:ReservedCodeCacheSize=128m -Duser.timezone=UTC "
     f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"
 )
+_TRACEPARENT = "get(filter(headers, header -> header.key = 'traceparent'), 0).value AS traceparent"
 _CHECKPOINT_FILES = "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
 
 
@@ -45,12 +47,13 @@ def make_session(settings: StreamSettings) -> SparkSession:
 
 
 def read_records(spark: SparkSession, settings: StreamSettings) -> DataFrame:
-    """The topic as a stream: topic, partition, offset, timestamp (broker time), key, value."""
+    """The topic as a stream: topic, partition, offset, timestamp (broker time), key, value, traceparent (or null)."""
     certificate = str(settings.kafka_certificate_file)
     options = {
         "kafka.bootstrap.servers": settings.bootstrap_servers,
         "subscribe": settings.topic,
         "startingOffsets": "earliest",
+        "includeHeaders": "true",
         "maxOffsetsPerTrigger": str(settings.max_records),
         "kafka.security.protocol": "SSL",
         "kafka.ssl.keystore.type": "PEM",
@@ -59,4 +62,4 @@ def read_records(spark: SparkSession, settings: StreamSettings) -> DataFrame:
         "kafka.ssl.truststore.location": str(settings.kafka_ca_file),
     }
     stream = spark.readStream.format("kafka").options(**options).load()
-    return stream.select("topic", "partition", "offset", "timestamp", "key", "value")
+    return stream.select("topic", "partition", "offset", "timestamp", "key", "value", expr(_TRACEPARENT))

@@ -142,8 +142,8 @@ _BATCH_VALUES: Final = (
 )
 
 INSERT_BATCH: Final = f"""
-INSERT INTO batch (query_id, batch_id, offset_from, offset_until, {_BATCH_COLUMNS})
-VALUES (%(query_id)s, %(batch_id)s, %(offset_from)s, %(offset_until)s, {_BATCH_VALUES})
+INSERT INTO batch (query_id, batch_id, offset_from, offset_until, trace_id, {_BATCH_COLUMNS})
+VALUES (%(query_id)s, %(batch_id)s, %(offset_from)s, %(offset_until)s, %(trace_id)s, {_BATCH_VALUES})
 ON CONFLICT DO NOTHING
 """
 

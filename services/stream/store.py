@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -20,7 +21,7 @@ from psycopg2.extras import execute_values
 
 from services.stream import sql
 from services.stream.decode import BadRecord, Entry, Record, first_of_each
-from services.stream.receipts import BatchKey, Receipt
+from services.stream.receipts import BatchKey, Receipt, Steps
 from services.stream.windows import Values, windows
 
 WHOLE_RECORD: Final = -1
@@ -34,11 +35,18 @@ def prepare(connection: Connection) -> None:
         cursor.execute(sql.MAKE_PARTIAL_WINDOW)
 
 
-def store(connection: Connection, batch: BatchKey, entries: list[Entry], bad_records: list[BadRecord]) -> Receipt:
+def store(
+    connection: Connection,
+    batch: BatchKey,
+    entries: list[Entry],
+    bad_records: list[BadRecord],
+    trace_id: str | None = None,
+) -> Receipt:
     """Store one partition of a micro-batch, or find that it has been stored before; returns its receipt.
 
     Leaves the transaction open: commit makes all of it durable, rollback none of it. Raises `psycopg2.Error`.
     """
+    steps = Steps()
     with connection.cursor() as cursor:
         if stored := _stored_before(cursor, batch):
             return stored
@@ -46,14 +54,21 @@ def store(connection: Connection, batch: BatchKey, entries: list[Entry], bad_rec
         new = _without_stored(cursor, first_of_each(entries), sessions)
         quarantined = _quarantine_records(cursor, bad_records)
         _quarantine_readings(cursor, new)
+        steps.end("lock")
         values = Values(new)
+        table = windows(values) if values.number_values else None
+        steps.end("aggregate")
         series = _series_ids(cursor, values, sessions)
-        _merge_windows(cursor, values, series)
+        _merge_windows(cursor, table, series)
         _copy_texts(cursor, values, series)
         _copy_messages(cursor, new, values, sessions)
         _remember(cursor, entries, new, sessions)
         receipt = Receipt.of(batch, entries, new, bad_records, quarantined)
-        return receipt if _write_batch(cursor, receipt) else _lost_race(connection, batch)
+        receipt = msgspec.structs.replace(receipt, trace_id=trace_id)
+        if not _write_batch(cursor, receipt):
+            return _lost_race(connection, batch)
+        steps.end("write")
+        return msgspec.structs.replace(receipt, seconds=steps.seconds)
 
 
 def _stored_before(cursor: Cursor, batch: BatchKey) -> Receipt | None:
@@ -168,10 +183,9 @@ def _series_ids(cursor: Cursor, values: Values, sessions: Ids) -> list[int]:
     return [found[key] for key in keys]
 
 
-def _merge_windows(cursor: Cursor, values: Values, series: list[int]) -> None:
-    if not values.number_values:
+def _merge_windows(cursor: Cursor, table: pa.Table | None, series: list[int]) -> None:
+    if table is None:
         return
-    table = windows(values)
     table = table.set_column(1, "series_id", pc.take(pa.array(series, pa.int64()), table["series"]))
     table = table.set_column(2, "start", pc.cast(table["start"], pa.timestamp("s", "UTC")))
     _copy(cursor, "partial_window", table)

@@ -21,8 +21,9 @@ from services.common.database import DatabaseSettings, connect
 from services.common.settings import load
 from services.stream.decode import BadRecord, Entry, Record, decode
 from services.stream.hold import hold
-from services.stream.receipts import BatchKey, Receipt
+from services.stream.receipts import BatchKey, Receipt, Steps
 from services.stream.store import prepare, store
+from services.stream.trace import BatchTrace, recorded
 
 RETRY_FOR_S: Final = 120
 LONGEST_PAUSE_S: Final = 2
@@ -34,13 +35,21 @@ log = logging.getLogger(__name__)
 _connection: Connection | None = None
 
 
-def store_partition(query_id: str, batch_id: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def store_partition(
+    query_id: str, batch_id: int, trace: BatchTrace
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """The function for `mapInArrow`: stores the records of one partition, yields a row with each receipt's JSON."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        began_ns = time.time_ns()
         for records in portions(record for batch in batches for record in _records(batch)):
-            receipt = _store(query_id, batch_id, records)
+            read = time.time_ns() - began_ns
+            receipt = _store(query_id, batch_id, trace, records)
+            receipt = msgspec.structs.replace(
+                receipt, began_ns=began_ns, seconds={"read": read / 1e9} | receipt.seconds
+            )
             yield pa.RecordBatch.from_pydict({"receipt": [msgspec.json.encode(receipt)]})
+            began_ns = time.time_ns()
 
     return run
 
@@ -62,31 +71,42 @@ def portions(records: Iterable[Record], limit_bytes: int = PORTION_BYTES) -> Ite
 def _records(batch: pa.RecordBatch) -> Iterator[Record]:
     broker_us = batch.column("timestamp").cast(pa.int64())
     names = ("topic", "partition", "offset")
-    columns = [batch.column(name) for name in names] + [broker_us, batch.column("key"), batch.column("value")]
+    contents = [batch.column(name) for name in ("key", "value", "traceparent")]
+    columns = [*(batch.column(name) for name in names), broker_us, *contents]
     return map(Record._make, zip(*(column.to_pylist() for column in columns), strict=True))
 
 
-def _store(query_id: str, batch_id: int, records: list[Record]) -> Receipt:
-    started = time.perf_counter()
+def _store(query_id: str, batch_id: int, trace: BatchTrace, records: list[Record]) -> Receipt:
+    steps = Steps()
     first, last = records[0], records[-1]
     key = BatchKey(query_id, batch_id, first.topic, first.partition, first.offset, last.offset + 1)
+    traceparents = recorded(record.traceparent for record in records)
+    trace_id = trace.trace_id if trace.is_sampled or traceparents else None
     entries, bad_records = decode(records)
     hold("in_task")
-    decoded = time.perf_counter()
-    receipt = _store_despite_faults(key, entries, bad_records)
-    stored = time.perf_counter()
-    seconds = {"decode": decoded - started, "store": stored - decoded}
-    return msgspec.structs.replace(receipt, seconds=seconds, newest_broker_us=max(r.broker_us for r in records))
+    steps.end("decode")
+    receipt = _store_despite_faults(key, entries, bad_records, trace_id)
+    steps.end("store")
+    return msgspec.structs.replace(
+        receipt,
+        seconds=steps.seconds | receipt.seconds,
+        newest_broker_us=max(record.broker_us for record in records),
+        traceparents=traceparents,
+    )
 
 
-def _store_despite_faults(key: BatchKey, entries: list[Entry], bad_records: list[BadRecord]) -> Receipt:
+def _store_despite_faults(
+    key: BatchKey, entries: list[Entry], bad_records: list[BadRecord], trace_id: str | None
+) -> Receipt:
     try:
-        return _attempt(partial(store, batch=key, entries=entries, bad_records=bad_records), keep=True)
+        whole = partial(store, batch=key, entries=entries, bad_records=bad_records, trace_id=trace_id)
+        return _attempt(whole, keep=True)
     except Exception as error:
         log.exception("a batch cannot be stored: looking for the records at fault")
         offenders = _offenders(key, entries, error)
         good = [entry for entry in entries if entry.record.offset not in {bad.record.offset for bad in offenders}]
-        return _attempt(partial(store, batch=key, entries=good, bad_records=bad_records + offenders), keep=True)
+        rest = partial(store, batch=key, entries=good, bad_records=bad_records + offenders, trace_id=trace_id)
+        return _attempt(rest, keep=True)
 
 
 def _offenders(key: BatchKey, entries: list[Entry], error: Exception) -> list[BadRecord]:

@@ -125,7 +125,7 @@ def test_replay_of_a_batch_returns_its_first_receipt(partition, device):
     first = partition.store(records)
     again = partition.store(records, replay=True)
     assert again.replayed
-    assert again.row() == first.row() | {"replayed": True}
+    assert again.row() == first.row() | {"replayed": True, "seconds": {}}
     assert partition.query("SELECT count(*) FROM batch WHERE topic = %s", partition.topic) == [(1,)]
 
 

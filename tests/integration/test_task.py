@@ -12,8 +12,10 @@ import pytest
 from services.common.database import connect
 from services.stream import task
 from services.stream.receipts import Receipt
+from services.stream.trace import BatchTrace
 
 NOW_US = int(time.time() * 1e6)
+UNTRACED = BatchTrace(None, False)
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +35,7 @@ def owner(postgres):
     connection.close()
 
 
-def arrow(topic, *values):
+def arrow(topic, *values, traceparents=()):
     bodies = [json.dumps(value).encode() if isinstance(value, dict) else value for value in values]
     return pa.RecordBatch.from_pydict(
         {
@@ -43,6 +45,7 @@ def arrow(topic, *values):
             "timestamp": pa.array([NOW_US + n for n in range(len(bodies))], pa.timestamp("us", "UTC")),
             "key": pa.array([b"k"] * len(bodies), pa.binary()),
             "value": pa.array(bodies, pa.binary()),
+            "traceparent": pa.array(traceparents or [None] * len(bodies), pa.binary()),
         }
     )
 
@@ -52,8 +55,8 @@ def message(device, number, text):
     return {"messageId": number, "sessionId": "s", "deviceId": device, "payload": payload}
 
 
-def run(batch):
-    function = task.store_partition(str(uuid.uuid4()), 0)
+def run(batch, trace=UNTRACED):
+    function = task.store_partition(str(uuid.uuid4()), 0, trace)
     return [msgspec.json.decode(row["receipt"], type=Receipt) for b in function(iter([batch])) for row in b.to_pylist()]
 
 
@@ -63,7 +66,22 @@ def test_task_stores_a_partition_and_gives_a_receipt():
     [receipt] = run(arrow(f"t-{device}", message(device, 1, "a"), None, b"x"))
     assert (receipt.records, receipt.messages, receipt.quarantined) == (3, 1, 2)
     assert receipt.newest_broker_us == NOW_US + 2
-    assert receipt.seconds.keys() == {"decode", "store"}
+    assert receipt.seconds.keys() == {"read", "decode", "lock", "aggregate", "write", "store"}
+    assert sum(receipt.seconds[step] for step in ("lock", "aggregate", "write")) <= receipt.seconds["store"]
+
+
+@pytest.mark.parametrize(("is_sampled", "flags", "linked"), [(False, "00", 0), (False, "01", 2), (True, "00", 0)])
+def test_batch_row_names_a_trace_that_is_recorded(owner, is_sampled, flags, linked):
+    """The row names the batch's trace if it is sampled or holds a message that is; the receipt names those."""
+    device = f"device-{uuid.uuid4()}"
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-{flags}".encode()
+    records = [message(device, n, "a") for n in range(3)]
+    batch = arrow(f"t-{device}", *records, traceparents=[traceparent, None, traceparent])
+    [receipt] = run(batch, BatchTrace("c" * 32, is_sampled))
+    assert receipt.traceparents == [traceparent.decode()] * linked
+    with owner.cursor() as cursor:
+        cursor.execute("SELECT trace_id FROM batch WHERE topic = %s", (f"t-{device}",))
+        assert cursor.fetchall() == [("c" * 32 if is_sampled or linked else None,)]
 
 
 def test_record_that_cannot_be_stored_is_quarantined(owner):
