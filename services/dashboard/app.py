@@ -6,7 +6,7 @@ from dash import Dash
 from flask import Flask, Response, request
 
 from services.common.database import connect
-from services.dashboard import health, metrics
+from services.dashboard import health, metrics, pictures
 from services.dashboard.database import Database
 from services.dashboard.live import Live
 from services.dashboard.pages import PAGES, Services, shell
@@ -43,6 +43,7 @@ def create_app(settings: DashboardSettings, database: DashboardDatabaseSettings)
     app.layout = shell.shell(PAGES)
     shell.register(app, PAGES, Services(settings=settings, queries=queries, live=Live(queries)))
     health.register(app.server, queries)
+    pictures.register(app.server, queries)
     app.server.after_request(_count_update)
     return app.server  # type: ignore[no-any-return]
 

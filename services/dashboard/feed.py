@@ -16,8 +16,8 @@ REFRESH_S: Final = 0.2
 """Viewers who ask within this time share one look into the database."""
 SHARE_WINDOWS_S: Final = 0.4
 """Viewers of the same windows within this time share one query."""
-LATE_MS: Final = 600_000
-"""Messages whose readings are up to this much older than the newest ones are found without being missed first."""
+_OVERLAP_US: Final = 3600 * 1_000_000
+"""How far behind the newest message's broker time a look begins: it only spares looking at days long gone."""
 _KEEP_ARRIVED_S: Final = 20
 _DELAYS: Final = 20
 _MOST_FEEDS: Final = 100
@@ -49,13 +49,6 @@ class HeldWindows(NamedTuple):
     read_at: float
 
 
-class _Counted(NamedTuple):
-    """How many messages the session had when all of them up to the cursor had been seen."""
-
-    messages: int
-    cursor: Cursor
-
-
 class Feed:
     """The last 30 s of one session's readings, kept up to date by whoever asks first."""
 
@@ -69,7 +62,7 @@ class Feed:
         self._newest: Newest | None = None
         self._held: deque[Held] = deque()
         self._cursor: dict[int, int] = {}
-        self._counted: _Counted | None = None
+        self._broker_us = 0
         self._delays_ms: deque[float] = deque(maxlen=_DELAYS)
         self._forgotten: dict[int, int] = {}
         self._refreshed_at: float | None = None
@@ -126,47 +119,37 @@ class Feed:
 
     def _read(self) -> None:
         """Look at the session; nothing of what is held changes where PostgreSQL does not answer."""
+        is_first = self._newest is None
         newest = self._newest or self._begin()
-        newest_ms = newest.time_ms
-        if newest_ms is None:  # without messages, or with none that are still kept: only windows are left
+        if newest.time_ms is None:  # without messages, or with none that are still kept: only windows are left
             self.series = self.series or self._queries.series(self.session.session_id)
             return
-        first_us, full_us = int((newest_ms - LATE_MS) * 1000), int((newest_ms - FULL_RATE_MS) * 1000)
-        look = self._queries.look(
-            self.session.session_id,
-            self._cursor if self._counted else {},
-            first_us,
-            first_us if self._counted else full_us,
-            full_us,
-        )
+        full_us = int((newest.time_ms - FULL_RATE_MS) * 1000)
+        look = self._queries.look(self.session.session_id, self._cursor, self._broker_us - _OVERLAP_US, full_us)
         if look is None:
             return
-        late = self._late(look.messages, look.session.messages, first_us)
-        chunks = [chunk_of(row, full_us) for row in (*look.messages, *late)]
-        if self._counted is None or self._has_new_series(chunks):
+        chunks = [chunk_of(row, full_us) for row in look.messages]
+        if is_first or self._has_new_series(chunks):
             self.series = self._queries.series(self.session.session_id)
-        if self._counted is not None:
+        if not is_first:
             self._time(look.messages, look.at_us)
+        self._newest = newest
         self._keep(chunks, newest)
-        self._counted = _Counted(look.session.messages, dict(self._cursor))
         self.session = look.session._replace(last_time_ms=newest.time_ms)
 
     def _begin(self) -> Newest:
-        """Where the session is, by the messages that came last; the cursor then stands behind all that came before."""
-        self._newest = Newest()
-        for span in reversed(self._queries.newest_spans(self.session.session_id)):
-            self._newest.add(span.last_us / 1000, span.broker_us / 1000)
-            self._cursor[span.partition] = max(span.offset, self._cursor.get(span.partition, -1))
-        if self._newest.time_ms is None:
-            self._newest = None
-            return Newest()
-        return self._newest
-
-    def _late(self, found: list[MessageRow], messages: int, first_us: int) -> list[MessageRow]:
-        """What has come with older readings than a look finds: only asked for when the session counts more messages."""
-        if self._counted is None or messages <= self._counted.messages + len(found):
-            return []
-        return self._queries.late_messages(self.session.session_id, self._counted.cursor, first_us)
+        """Where the session is, by the messages that came last; the cursor then stands before its last 30 s."""
+        newest = Newest()
+        spans = self._queries.newest_spans(self.session.session_id)
+        for span in reversed(spans):
+            newest.add(span.last_us / 1000, span.broker_us / 1000)
+        from_us = ((newest.time_ms or 0) - FULL_RATE_MS) * 1000
+        for partition in {span.partition for span in spans}:
+            there = [span for span in spans if span.partition == partition]
+            shown = [span.offset for span in there if span.last_us >= from_us]
+            self._cursor[partition] = min(shown) - 1 if shown else max(span.offset for span in there)
+        self._broker_us = max((span.broker_us for span in spans), default=0)
+        return newest
 
     def _time(self, found: list[MessageRow], at_us: int) -> None:
         """Learn how long messages take from the broker to here."""
@@ -180,6 +163,7 @@ class Feed:
             partition, offset = chunk.cursor
             self._held.append(Held(chunk, now))
             self._cursor[partition] = max(offset, self._cursor.get(partition, -1))
+            self._broker_us = max(self._broker_us, int(chunk.broker_ms * 1000))
             newest.add(chunk.last_ms, chunk.broker_ms)
         self._forget((newest.time_ms or 0) - FULL_RATE_MS, now - _KEEP_ARRIVED_S)
 

@@ -47,7 +47,7 @@ def track() -> Figure:
     """A way seen from above on a grid in metres, east and north of its newest point; both axes have one scale."""
     east = _axis(ticksuffix=" m", nticks=6, zeroline=False)
     north = _axis(ticksuffix=" m", nticks=6, zeroline=False, scaleanchor="x", scaleratio=1)
-    traces = [_way("scatter", x=[], y=[]), _here("scatter", x=[], y=[])]
+    traces = [_way("scatter", x=[], y=[]), _accuracy("scatter", x=[], y=[]), _here("scatter", x=[], y=[])]
     return {"data": traces, "layout": _layout(xaxis=east, yaxis=north, hovermode="closest")}
 
 
@@ -59,7 +59,8 @@ def tile_map(tiles_url: str, attribution: str) -> Figure:
         "sources": {"tiles": source},
         "layers": [{"id": "tiles", "type": "raster", "source": "tiles"}],
     }
-    traces = [_way("scattermap", lon=[], lat=[]), _here("scattermap", lon=[], lat=[])]
+    places: dict[str, list[float]] = {"lon": [], "lat": []}
+    traces = [_way("scattermap", **places), _accuracy("scattermap", **places), _here("scattermap", **places)]
     return {"data": traces, "layout": _layout(map={"style": style, "zoom": 17}, hovermode="closest", margin=_NO_FRAME)}
 
 
@@ -75,7 +76,6 @@ def _panels(count: int) -> Figure:
 
 
 def _band(channel: str, shade: str) -> Figure:
-    red, green, blue = (int(shade[start : start + 2], 16) for start in (1, 3, 5))
     return {
         "type": "scatter",
         "meta": {"channel": channel, "part": "band"},
@@ -84,9 +84,14 @@ def _band(channel: str, shade: str) -> Figure:
         "mode": "lines",
         "line": {"width": 0},
         "fill": "toself",
-        "fillcolor": f"rgba({red},{green},{blue},{_BAND_OPACITY})",
+        "fillcolor": _faint(shade),
         "hoverinfo": "skip",
     }
+
+
+def _faint(shade: str) -> str:
+    red, green, blue = (int(shade[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{_BAND_OPACITY})"
 
 
 def _line(channel: str, shade: str) -> Figure:
@@ -107,6 +112,12 @@ def _line(channel: str, shade: str) -> Figure:
 def _way(kind: str, **places: list[float]) -> Figure:
     line = {"width": 3, "color": COLORS[2]}
     return {"type": kind, "meta": {"part": "way"}, "mode": "lines", "line": line, "hoverinfo": "text", **places}
+
+
+def _accuracy(kind: str, **places: list[float]) -> Figure:
+    """The disc in which the newest place most likely is."""
+    fill = {"fill": "toself", "fillcolor": _faint(COLORS[2]), "line": {"width": 0}, "hoverinfo": "skip"}
+    return {"type": kind, "meta": {"part": "accuracy"}, "mode": "lines", **fill, **places}
 
 
 def _here(kind: str, **places: list[float]) -> Figure:

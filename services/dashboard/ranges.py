@@ -7,6 +7,7 @@ EVERY_READING: Final = 0
 FULL_RATE_MS: Final = 30_000
 _STEPS_S: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
 _MOST_WINDOWS: Final = 720
+_MOST_WINDOWS_OF_HISTORY: Final = 1500
 
 
 class Range(NamedTuple):
@@ -46,6 +47,11 @@ def view(name: str, first_ms: float, last_ms: float) -> View:
 def step_for(length_ms: float) -> int:
     """The shortest step in s with which at most 720 windows cover `length_ms`; a day's for the longest spans."""
     return next((step for step in _STEPS_S if length_ms <= step * 1000 * _MOST_WINDOWS), _STEPS_S[-1])
+
+
+def history_step(length_ms: float) -> int:
+    """The shortest step in s with which at most 1500 windows cover `length_ms`; a day's for the longest spans."""
+    return next((step for step in _STEPS_S if length_ms <= step * 1000 * _MOST_WINDOWS_OF_HISTORY), _STEPS_S[-1])
 
 
 def floor_ms(time_ms: float, step_s: int) -> float:

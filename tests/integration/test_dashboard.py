@@ -157,34 +157,23 @@ def sending(recorder, more=lambda _at: []):
 # --- queries ---------------------------------------------------------------------------------------------------------
 
 
-def test_messages_beyond_a_cursor_come_once(queries, recorder):
-    """Every message is found by exactly one of two looks, also one whose readings are older than those before."""
-    start = time.time() - 60
-    recorder.send(motion(start, 1))
-    recorder.send(motion(start + 10, 1))
-    session = queries.recent_sessions()[0]
-    since = int((start - 60) * 1e6)
-    first = queries.look(session.session_id, {}, since, since, since)
-    recorder.send(motion(start + 5, 1))
-    seen = {0: max(row.offset for row in first.messages)}
-    second = queries.look(session.session_id, seen, since, since, since)
-    assert [row.offset for row in first.messages + second.messages] == [0, 1, 2]
-    assert (first.session.messages, second.session.messages) == (2, 3)
-
-
-def test_late_messages_are_found_whatever_their_time(queries, recorder):
-    """A look leaves out what is older than its bound, and exactly that is found as late."""
+def test_messages_beyond_a_cursor_come_once(queries, recorder, writer):
+    """Every message is found by exactly one of two looks, whatever its readings' times and its partition."""
     now = time.time()
     recorder.send(motion(now, 1))
-    recorder.send(motion(now - 7200, 1))
-    recorder.send(motion(now + 1, 1))
     session_id = queries.recent_sessions()[0].session_id
-    bound = int((now - 600) * 1e6)
-    look = queries.look(session_id, {0: 0}, bound, bound, bound)
-    late = queries.late_messages(session_id, {0: 0}, bound)
-    assert [row.offset for row in look.messages] == [2]
-    assert [row.offset for row in late] == [1]
-    assert [span.offset for span in queries.newest_spans(session_id)] == [2, 1, 0]
+    first = queries.look(session_id, {}, 0, 0)
+    recorder.send(motion(now - 7200, 1))
+    other = Recorder(writer, partition=1)
+    other.number = 2
+    other.send(motion(now + 1, 1))
+    second = queries.look(session_id, {0: 0}, 0, 0)
+    assert [(row.partition, row.offset) for row in first.messages] == [(0, 0)]
+    assert sorted((row.partition, row.offset) for row in second.messages) == [(0, 1), (1, 0)]
+    assert (first.session.messages, second.session.messages) == (1, 3)
+    assert {span.broker_us for span in queries.newest_spans(session_id)} == {
+        row.broker_us for row in first.messages + second.messages
+    }
 
 
 def test_points_are_the_readings_that_were_sent(queries, recorder):
@@ -193,7 +182,7 @@ def test_points_are_the_readings_that_were_sent(queries, recorder):
     recorder.send(readings[:60])
     recorder.send(readings[60:])
     session = queries.recent_sessions()[0]
-    points = merged_points(chunk_of(row) for row in queries.look(session.session_id, {}, 0, 0, 0).messages)
+    points = merged_points(chunk_of(row) for row in queries.look(session.session_id, {}, 0, 0).messages)
     shown = points["accelerometer"]
     assert shown.times == [pytest.approx(at * 1000, abs=0.06) for _, at, _ in readings]
     assert shown.channels["x"] == [pytest.approx(values["x"], rel=1e-6, abs=1e-9) for _, _, values in readings]

@@ -63,24 +63,16 @@ class MemoryQueries:
 
     def newest_spans(self, _session_id):
         self._answer("newest_spans")
-        newest = sorted(self.messages, key=lambda row: row.offset, reverse=True)[:60]
+        newest = sorted(self.messages, key=lambda row: row.broker_us, reverse=True)[:60]
         return [SpanRow(row.partition, row.offset, row.first_us, row.last_us, row.broker_us) for row in newest]
 
-    def look(self, _session_id, seen, first_us, last_us, full_us):
+    def look(self, _session_id, seen, broker_us, full_us):
         self._answer("look")
+        beyond = [row for row in self.messages if row.offset > seen.get(row.partition, -1)]
         found = [
-            row if row.last_us >= full_us else row._replace(body=None)
-            for row in self._beyond(seen)
-            if row.first_us >= first_us and row.last_us >= last_us
+            row if row.last_us >= full_us else row._replace(body=None) for row in beyond if row.broker_us >= broker_us
         ]
         return Look(self._session(), self.at_ms * 1000, found)
-
-    def late_messages(self, _session_id, seen, first_us):
-        self._answer("late_messages")
-        return [row._replace(body=None) for row in self._beyond(seen) if row.first_us < first_us]
-
-    def _beyond(self, seen):
-        return [row for row in self.messages if row.offset > seen.get(row.partition, -1)]
 
     def windows(self, series_ids, step_s, from_ms, until_ms):
         self._answer(("windows", step_s, from_ms - START_MS, until_ms - START_MS))
@@ -181,21 +173,18 @@ def after(feed, clock):
 
 
 def test_late_message_is_found_however_late(queries):
-    """A message with readings of hours ago is new to every viewer, and looked for only when one is missed."""
+    """A message with readings of hours ago is new to every viewer, once."""
     clock = Clock()
     queries.send((0, {"x": 1}))
     feed = follow(queries, clock)
     feed.refresh()
-    queries.send((200, {"x": 2}))
-    assert offsets(after(feed, clock)) == [1]
-    assert "late_messages" not in queries.asked
     queries.send((-7_200_000, {"x": 3}), arrives=400)
     queries.send((600, {"x": 4}))
     late = after(feed, clock)
-    assert sorted(offsets(late)) == [2, 3]
-    assert min(chunk.first_ms for chunk in late.chunks) == START_MS - 7_200_000
+    assert offsets(late) == [1, 2]
+    assert late.chunks[0].first_ms == START_MS - 7_200_000
+    assert late.chunks[0].points == {}
     assert after(feed, clock).chunks == []
-    assert queries.asked.count("late_messages") == 1
 
 
 def test_reading_dated_ahead_does_not_move_the_view(queries):

@@ -4,6 +4,8 @@
 
   const { gapOfReadings, gapOfWindows, withGaps, thinned, band, inMetres, figure, rate, duration } = window.readings;
   const FEW_POINTS = 200; // up to so many are drawn as dots too, so that a single one is seen
+  const MOST_LISTED = 30; // texts of a card's list
+  const LONGEST_MARK = 18; // characters of an annotation beside its line
   const THEMES = {
     light: { font: "#495057", grid: "rgba(73,80,87,0.15)", hover: "#ffffff", border: "#ced4da" },
     dark: { font: "#c9c9c9", grid: "rgba(255,255,255,0.11)", hover: "#2e2e2e", border: "#424242" },
@@ -50,7 +52,9 @@
   function draw(card, held) {
     const sensor = card.dataset.sensor;
     drawFigures(card, sensor, held);
-    drawTexts(card, held.texts[sensor]);
+    drawTexts(card, held.texts[sensor], held);
+    const body = part(card, "body");
+    if (body) window.body.turn(body, held.latest[sensor] || {});
     const holder = card.querySelector("[data-chart]");
     if (!holder) return true;
     const graph = holder.querySelector(".js-plotly-plot");
@@ -77,16 +81,22 @@
     }
   }
 
-  function drawTexts(card, texts) {
+  function drawTexts(card, texts, held) {
     for (const value of card.querySelectorAll("[data-text-channel]")) {
       const newest = (texts && texts.newest[value.dataset.textChannel]) || "–";
-      setText(part(value, "value"), newest);
-      value.title = newest;
+      value.hidden = window.states.isPicture(newest);
+      setText(part(value, "value"), value.hidden ? "" : newest);
+      value.title = value.hidden ? "" : newest;
+    }
+    const lanes = part(card, "lanes");
+    if (lanes) {
+      window.states.draw(lanes, texts, held.view);
+      window.states.drawPicture(part(card, "picture"), texts, card.dataset.sensor, held.session);
     }
     const list = part(card, "texts");
     if (!list || !texts || list.dataset.shown === String(texts.version)) return;
     list.dataset.shown = String(texts.version);
-    list.replaceChildren(...texts.rows.slice().reverse().map(textRow));
+    list.replaceChildren(...texts.rows.slice(-MOST_LISTED).reverse().map(textRow));
   }
 
   /** One text as an item of the list; textContent keeps it text whatever it holds. */
@@ -134,10 +144,32 @@
     const layout = graph.layout;
     const range = [held.view[0] + shift, held.view[1] + shift];
     Object.assign(layout.xaxis, { autorange: false, range, tickformat: tickFormat(held) });
+    layout.shapes = held.marks.map((mark) => markLine(mark, shift));
     paint(layout);
     layout.datarevision = (layout.datarevision || 0) + 1;
     window.Plotly.react(graph, graph.data, layout);
     return count;
+  }
+
+  /** An annotation as a line across the chart, with its beginning as words. */
+  function markLine({ time, text }, shift) {
+    const { font } = theme();
+    const words = text.length > LONGEST_MARK ? `${text.slice(0, LONGEST_MARK - 1)}…` : text;
+    return {
+      type: "line",
+      yref: "paper",
+      x0: time + shift,
+      x1: time + shift,
+      y0: 0,
+      y1: 1,
+      line: { color: font, width: 1, dash: "dot" },
+      label: { text: escaped(words), textposition: "end", textangle: 90, xanchor: "left", yanchor: "bottom", font: { size: 10, color: font } },
+    };
+  }
+
+  /** Text as text for Plotly, which takes some of HTML for markup. */
+  function escaped(text) {
+    return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   }
 
   function tickFormat(held) {
@@ -162,21 +194,39 @@
     drawn.set(graph, places.times);
     if (last < 0) return 0;
     const titles = places.times.map((time) => new Date(time).toLocaleTimeString());
-    const text = [titles, [titles[last]]];
+    const text = [titles, [], [titles[last]]];
+    const accuracy = ((held.latest[sensor] || {}).horizontalAccuracy || [0, 0])[1];
+    const disc = circle(accuracy);
     if (kind === "map") {
       const center = { lat: places.latitude[last], lon: places.longitude[last] };
-      const update = { lat: [places.latitude, [center.lat]], lon: [places.longitude, [center.lon]], text };
+      const round = inDegrees(disc, center);
+      const update = { lat: [places.latitude, round.lat, [center.lat]], lon: [places.longitude, round.lon, [center.lon]], text };
       window.Plotly.update(graph, update, { "map.center": center });
     } else {
       const metres = inMetres(places.latitude, places.longitude);
+      const here = { x: metres.x[last], y: metres.y[last] };
       paint(graph.layout);
       window.Plotly.update(
         graph,
-        { x: [metres.x, [metres.x[last]]], y: [metres.y, [metres.y[last]]], text },
-        squareRanges(metres, graph),
+        { x: [metres.x, disc.x, [here.x]], y: [metres.y, disc.y, [here.y]], text },
+        squareRanges({ x: metres.x.concat(disc.x), y: metres.y.concat(disc.y) }, graph),
       );
     }
     return last + 1;
+  }
+
+  /** A circle of that radius (m) around (0, 0); nothing where the radius is not known. */
+  function circle(radius) {
+    const angles = radius > 0 ? Array.from({ length: 49 }, (_, n) => (n * Math.PI) / 24) : [];
+    return { x: angles.map((angle) => radius * Math.sin(angle)), y: angles.map((angle) => radius * Math.cos(angle)) };
+  }
+
+  function inDegrees(metres, center) {
+    const perDegree = 111320;
+    return {
+      lat: metres.y.map((north) => center.lat + north / perDegree),
+      lon: metres.x.map((east) => center.lon + east / (perDegree * Math.cos((center.lat * Math.PI) / 180))),
+    };
   }
 
   /** Times and places that have both coordinates (readings, or the means of windows), with nulls where some are missing. */

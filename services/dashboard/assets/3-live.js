@@ -10,10 +10,12 @@
   const CHOICES_MS = 5000;
   const LOST_MS = 6000; // an answer that takes longer is not waited for; doubles until one comes
   const SETTLE_MS = 3000;
-  const MOST_TEXTS = 30;
+  const MOST_TEXTS = 1000;
   const EVENTS = new Set(["annotation"]); // sensors whose equal texts are separate happenings
   const GREEN_MS = 3000;
   const AMBER_MS = 15000;
+  const DELAY_GREEN_MS = 1500;
+  const DELAY_AMBER_MS = 5000;
 
   const choice = { device: null, session: null, range: "30s" };
   let held = nothing();
@@ -30,7 +32,7 @@
   let drawMs = 0; // what the last drawing took: a slow machine asks less often
 
   function nothing() {
-    return { cursor: null, step: null, cards: "", view: [0, 0], points: {}, windows: {}, latest: {}, rates: {}, texts: {} };
+    return { cursor: null, step: null, cards: "", view: [0, 0], points: {}, windows: {}, latest: {}, rates: {}, texts: {}, marks: [], session: null };
   }
 
   function byId(id) {
@@ -46,7 +48,14 @@
     const query = new URLSearchParams(window.location.search);
     const range = query.get("range") || "30s";
     setProps("range", { value: range });
+    window.picker.start(query.get("cards"), pickOthers);
     restart({ device: query.get("device"), session: query.get("session"), range });
+  }
+
+  /** The viewer has picked other cards: they want data from the beginning. */
+  function pickOthers() {
+    keepAddress();
+    restart({});
   }
 
   function setProps(id, props) {
@@ -60,7 +69,8 @@
     if (document.hidden || !isShown()) return;
     const now = performance.now();
     question = { id: question.id + 1, askedAt: now, lostMs: question.lostMs };
-    setProps("ask", { data: { ...choice, id: question.id, cursor: held.cursor, step: held.step, cards: held.cards } });
+    const { cursor, step, cards } = held;
+    setProps("ask", { data: { ...choice, id: question.id, cursor, step, cards, sensors: window.picker.sensors() } });
     if (now - choicesAskedAt > CHOICES_MS) {
       choicesAskedAt = now;
       setProps("ask-choices", { data: question.id });
@@ -125,8 +135,11 @@
         (windows[channel] = windows[channel] || new Windows()).add(rows, answer.base);
       }
     }
+    held.session = answer.session.id;
     keepLatest(answer);
+    held.marks = marks();
     trim();
+    window.picker.apply();
     showChoice(answer.session, answer.range);
     drawNews(answer);
   }
@@ -145,6 +158,14 @@
       texts.add(rows);
       texts.version = question.id;
     }
+  }
+
+  /** The annotations within the view: lines across all charts. */
+  function marks() {
+    const rows = Object.keys(held.texts)
+      .filter((sensor) => EVENTS.has(sensor.toLowerCase()))
+      .flatMap((sensor) => held.texts[sensor].rows);
+    return rows.filter(([time]) => time >= held.view[0] && time <= held.view[1]).map(([time, , text]) => ({ time, text }));
   }
 
   function trim() {
@@ -230,11 +251,24 @@
     if (last === null) return;
     lastShown = last;
     const ms = news.now + (performance.now() - newsAt) - last;
-    age.dataset.level = ms < GREEN_MS ? "green" : ms < AMBER_MS ? "amber" : "red";
-    byId("age-text").textContent = ms < -1000 ? `phone’s clock is ${duration(-ms)} ahead` : `newest reading ${duration(ms)} ago`;
-    age.title = `Newest reading: ${new Date(last).toISOString().replace("T", " ").replace("Z", " UTC")}`;
+    const { delay } = news;
+    age.dataset.level = worse(level(ms, GREEN_MS, AMBER_MS), level(delay || 0, DELAY_GREEN_MS, DELAY_AMBER_MS));
+    const isNarrow = window.innerWidth < 600;
+    const ago = isNarrow ? `${duration(ms)} ago` : `newest reading ${duration(ms)} ago`;
+    const words = ms < -1000 ? `phone’s clock ${duration(-ms)} ahead` : ago;
+    const pipeline = Number.isFinite(delay) ? ` · ${isNarrow ? "" : "pipeline "}${duration(delay)}` : "";
+    byId("age-text").textContent = words + pipeline;
+    age.title = `Pipeline: from the broker to this page. Newest reading: ${new Date(last).toISOString().replace("T", " ").replace("Z", " UTC")}`;
   }
   let lastShown = null;
+
+  function level(ms, green, amber) {
+    return ms < green ? "green" : ms < amber ? "amber" : "red";
+  }
+
+  function worse(a, b) {
+    return ["red", "amber"].find((one) => a === one || b === one) || "green";
+  }
 
   // --- choosing -----------------------------------------------------------------------------------------------
 
@@ -254,7 +288,8 @@
   }
 
   function keepAddress() {
-    const query = `?${new URLSearchParams(choice)}`;
+    const cards = window.picker.format();
+    const query = `?${new URLSearchParams(cards ? { ...choice, cards } : choice)}`;
     if (window.location.search !== query) window.history.replaceState(null, "", query);
   }
 

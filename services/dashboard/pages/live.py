@@ -22,7 +22,7 @@ def page(services: Services) -> Any:
     """The page without data; the script in `assets` asks for it and shows the parts that fit its state."""
     stores = [dcc.Store(id=name) for name in ("opened", "ask", "news", "ask-choices", "choices")]
     cards = html.Div(id="cards", className="cards")
-    content = [_toolbar(), _notice(), _empty(services.settings.ingest_url), _unknown(), cards]
+    content = [_toolbar(), _notice(), _empty(services.settings.ingest_url), _unknown(), cards, _picker()]
     return html.Div([*stores, *content], id="live", className="live")
 
 
@@ -66,19 +66,41 @@ def _register_choices(app: Dash, live: Live) -> None:
 
 def sensor_card(card: Card, settings: DashboardSettings) -> Any:
     """The card of one sensor, known or not: title, unit, rate, current values, chart or track, texts."""
+    is_event = sensors.is_event(card.sensor)
     parts = [_heading(card)]
-    if card.numbers or not sensors.is_event(card.sensor):
+    if card.numbers or not is_event:
         parts.append(_values(card))
-    if card.numbers and not sensors.is_event(card.sensor):
+    if _turns(card):
+        parts.append(html.Div(className="body", hidden=True, **_data(part="body"), **_drawn("How the phone is held")))
+    if card.numbers and not is_event:
         parts += [_graph(card, settings), html.P("", className="note", **_data(part="note"))]
     if card.texts:
-        parts.append(html.Ol([], className="texts", **_data(part="texts")))
+        parts += [_events()] if is_event else _states(card)
     return html.Article(
         parts,
         className="card",
         style={"order": sensors.place(card.sensor)},
-        **_data(sensor=card.sensor),
+        **_data(sensor=card.sensor, title=sensors.title(card.sensor), place=str(sensors.place(card.sensor))),
     )
+
+
+def _events() -> Any:
+    return html.Ol([], className="texts", tabIndex=0, **_data(part="texts"), **_named("Newest first"))
+
+
+def _states(card: Card) -> list[Any]:
+    """Lanes of states over time, and the place of a picture if a text is one."""
+    channels = "\n".join(card.texts)
+    return [
+        html.Div(className="picture", hidden=True, **_data(part="picture")),
+        html.Div(className="lanes", **_data(part="lanes", channels=channels)),
+    ]
+
+
+def _turns(card: Card) -> bool:
+    """True when the sensor tells how something is held: as a quaternion, or in angles."""
+    channels = set(card.numbers)
+    return {"qw", "qx", "qy", "qz"} <= channels or {"yaw", "pitch", "roll"} <= channels
 
 
 def _toolbar() -> Any:
@@ -106,9 +128,31 @@ def _toolbar() -> Any:
                 ],
                 className="range",
             ),
+            dmc.Button("Cards", id="pick-cards", variant="default", className="pick", **_haspopup()),
         ],
         className="toolbar",
     )
+
+
+def _haspopup() -> Any:
+    return {"aria-haspopup": "dialog"}
+
+
+def _picker() -> Any:
+    """The dialog in which cards are picked and ordered; the script fills the list."""
+    buttons = [
+        dmc.Button("All, in their usual order", id="picker-all", variant="default"),
+        dmc.Button("Done", id="picker-close"),
+    ]
+    content = [
+        html.H2("Cards"),
+        html.P(
+            "Which sensors to show, and in which order. The address of the page keeps the choice.", className="soft"
+        ),
+        html.Ul([], id="picker-list"),
+        html.Div(buttons, className="dialog-buttons"),
+    ]
+    return html.Dialog(html.Div(content), id="picker", className="dialog", **_named("Cards"))
 
 
 def _notice() -> Any:
@@ -217,7 +261,7 @@ def _graph(card: Card, settings: DashboardSettings) -> Any:
 def _chart(kind: str, figure: figures.Figure, config: Any, height: int = 300) -> Any:
     """A graph at least `height` px high; it takes what its row of cards leaves it."""
     graph = dcc.Graph(figure=figure, config=config, responsive=True)
-    return html.Div(graph, className="graph", style={"minHeight": height}, **_data(chart=kind))
+    return html.Div(graph, className="graph", style={"minHeight": height}, **_data(chart=kind), **_drawn("Chart"))
 
 
 def _groups(card: Card) -> list[list[str]]:
@@ -230,6 +274,15 @@ def _groups(card: Card) -> list[list[str]]:
 def _hidden(card: Card) -> list[str]:
     """Channels whose lines are off at first: accuracy (0 to 3) would flatten the others' lines."""
     return ["accuracy"] if "accuracy" in card.numbers and len(card.numbers) > 1 else []
+
+
+def _named(label: str) -> Any:
+    return {"aria-label": label}
+
+
+def _drawn(label: str) -> Any:
+    """What a screen reader says of a drawing; the values beside it are in words."""
+    return {"role": "img", **_named(label)}
 
 
 def _data(**names: str) -> Any:

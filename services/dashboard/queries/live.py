@@ -7,7 +7,7 @@ from services.dashboard.database import Database, Row
 
 RECENT_SESSIONS: Final = 300
 """How many sessions the page offers for choosing: those that were begun last."""
-NEWEST_SPANS: Final = 60
+NEWEST_SPANS: Final = 400
 """How many messages are looked at to learn where a session is."""
 MOST_CHANGES: Final = 500
 """How many changes of a text series are told, the newest."""
@@ -97,11 +97,12 @@ _SESSION_COLUMNS = """
     extract(epoch FROM session.last_seen)::float8 * 1000, session.messages, session.readings
 """
 _RECENT_SESSIONS = f"""
-SELECT {_SESSION_COLUMNS} FROM session JOIN device USING (device_id) ORDER BY session_id DESC LIMIT %(limit)s
+SELECT {_SESSION_COLUMNS} FROM session JOIN device USING (device_id)
+WHERE session.messages > 0 ORDER BY session_id DESC LIMIT %(limit)s
 """
 _FIND_SESSION = f"""
 SELECT {_SESSION_COLUMNS} FROM device JOIN session USING (device_id)
-WHERE device = %(device)s AND (%(session)s::text IS NULL OR session = %(session)s)
+WHERE device = %(device)s AND session.messages > 0 AND (%(session)s::text IS NULL OR session = %(session)s)
 ORDER BY session.last_seen DESC, session_id DESC LIMIT 1
 """
 _SERIES = """
@@ -111,34 +112,31 @@ SELECT series_id, sensor, channel,
 FROM series WHERE session_id = %(session_id)s ORDER BY series_id
 """
 _SPAN_COLUMNS = """
-    partition, "offset", (extract(epoch FROM message.first_time) * 1000000)::bigint,
-    (extract(epoch FROM message.last_time) * 1000000)::bigint, (extract(epoch FROM broker_time) * 1000000)::bigint
+    partition, "offset", (extract(epoch FROM first_time) * 1000000)::bigint,
+    (extract(epoch FROM last_time) * 1000000)::bigint, (extract(epoch FROM broker_time) * 1000000)::bigint AS broker_us
 """
+# A session's messages lie in one Kafka partition unless the topic was given more of them: each is looked into.
 _NEWEST_SPANS = f"""
-SELECT {_SPAN_COLUMNS} FROM message WHERE session_id = %(session_id)s ORDER BY "offset" DESC LIMIT %(limit)s
+SELECT found.* FROM partition_progress AS progress CROSS JOIN LATERAL (
+    SELECT {_SPAN_COLUMNS} FROM message WHERE session_id = %(session_id)s AND message.partition = progress.partition
+    ORDER BY "offset" DESC LIMIT %(limit)s) AS found
+ORDER BY broker_us DESC
 """
 _LOOK = f"""
 SELECT {_SESSION_COLUMNS}, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, found.*
-FROM session JOIN device USING (device_id) LEFT JOIN LATERAL (
-    SELECT {_SPAN_COLUMNS}, message.readings,
-           CASE WHEN message.last_time >= timestamptz 'epoch' + %(full_us)s * interval '1 microsecond'
-                     OR message.texts > 0 THEN body END
-    FROM message LEFT JOIN unnest(%(partitions)s::integer[], %(offsets)s::bigint[]) AS seen (seen_in, seen_until)
-         ON seen_in = partition
-    WHERE session_id = %(session_id)s
-      AND first_time >= timestamptz 'epoch' + %(first_us)s * interval '1 microsecond'
-      AND message.last_time >= timestamptz 'epoch' + %(last_us)s * interval '1 microsecond'
-      AND "offset" > COALESCE(seen_until, -1)
-    ORDER BY "offset") AS found ON true
-WHERE session.session_id = %(session_id)s
-"""
-_LATE_MESSAGES = f"""
-SELECT {_SPAN_COLUMNS}, readings, CASE WHEN texts > 0 THEN body END
-FROM message LEFT JOIN unnest(%(partitions)s::integer[], %(offsets)s::bigint[]) AS seen (seen_in, seen_until)
-     ON seen_in = partition
-WHERE session_id = %(session_id)s AND "offset" > %(lowest)s AND "offset" > COALESCE(seen_until, -1)
-  AND first_time < timestamptz 'epoch' + %(first_us)s * interval '1 microsecond'
-ORDER BY "offset"
+FROM session JOIN device USING (device_id) LEFT JOIN (
+    SELECT message.* FROM partition_progress AS progress
+    LEFT JOIN unnest(%(partitions)s::integer[], %(offsets)s::bigint[]) AS seen (partition, until) USING (partition)
+    CROSS JOIN LATERAL (
+        SELECT {_SPAN_COLUMNS}, readings,
+               CASE WHEN last_time >= timestamptz 'epoch' + %(full_us)s * interval '1 microsecond' OR texts > 0
+                    THEN body END
+        FROM message WHERE session_id = %(session_id)s AND message.partition = progress.partition
+          AND "offset" > COALESCE(seen.until, -1)
+          AND broker_time >= timestamptz 'epoch' + %(broker_us)s * interval '1 microsecond') AS message
+    ) AS found ON true
+WHERE session.session_id = %(session_id)s AND session.messages > 0
+ORDER BY found."offset"
 """
 _WINDOW_RANGE = """
 WHERE series_id = ANY (%(series_ids)s)
@@ -219,27 +217,21 @@ class Queries:
         parameters = {"session_id": session_id, "limit": NEWEST_SPANS}
         return [SpanRow(*row) for row in self._database.rows("newest_spans", _NEWEST_SPANS, parameters)]
 
-    def look(self, session_id: int, seen: Cursor, first_us: int, last_us: int, full_us: int) -> Look | None:
+    def look(self, session_id: int, seen: Cursor, broker_us: int, full_us: int) -> Look | None:
         """The session and its messages beyond the offsets in `seen`, in their order; None if it is not there.
 
-        Only messages whose first reading is not before `first_us` and whose last not before `last_us`. Bodies come
+        Only messages that the broker got at `broker_us` or later, whatever the times of their readings. Bodies come
         with those that reach beyond `full_us` or hold texts.
         """
         parameters = {
-            **_seen(session_id, seen),
-            "first_us": first_us,
-            "last_us": last_us,
+            "session_id": session_id,
+            "partitions": list(seen.keys()),
+            "offsets": list(seen.values()),
+            "broker_us": broker_us,
             "full_us": full_us,
         }
         rows = self._database.rows("look", _LOOK, parameters)
         return _look_of(rows) if rows else None
-
-    def late_messages(self, session_id: int, seen: Cursor, first_us: int) -> list[MessageRow]:
-        """Messages beyond the offsets in `seen` whose first reading is before `first_us`; bodies where texts are."""
-        parameters = {**_seen(session_id, seen), "first_us": first_us, "lowest": min(seen.values(), default=-1)}
-        if len(seen) > 1:
-            parameters["lowest"] = -1
-        return [MessageRow(*row) for row in self._database.rows("late_messages", _LATE_MESSAGES, parameters)]
 
     def windows(self, series_ids: Sequence[int], step_s: int, from_ms: float, until_ms: float) -> list[WindowRow]:
         """Windows of `step_s` seconds that begin in [from_ms, until_ms], by series and time.
@@ -288,10 +280,6 @@ class Queries:
         }
         rows = self._database.rows("text_at", _TEXT_AT, parameters)
         return rows[0][0] if rows else None
-
-
-def _seen(session_id: int, seen: Cursor) -> dict[str, object]:
-    return {"session_id": session_id, "partitions": list(seen.keys()), "offsets": list(seen.values())}
 
 
 def _look_of(rows: Sequence[Row]) -> Look:

@@ -1,4 +1,4 @@
-"""An index of messages by offset: what came last in a session, and what came late, whatever its readings' times."""
+"""An index of messages by offset: what came last in a session, whatever the times of its readings."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    op.execute('CREATE INDEX message_session_offset ON message (session_id, "offset")')
+    op.execute('CREATE INDEX message_session_offset ON message (session_id, partition, "offset")')
 
 
 def downgrade() -> None:

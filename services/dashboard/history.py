@@ -1,0 +1,294 @@
+"""The History page's answers: what there is of a phone's recordings in a span of time. Nothing here knows of Dash."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from math import sqrt
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from services.dashboard.chunks import LONGEST_TEXT, chunk_of, merged_points
+from services.dashboard.database import DatabaseAwayError
+from services.dashboard.gaps import Gap, gaps_between, gaps_by_hour
+from services.dashboard.lines import Line, line_of_readings, line_of_windows
+from services.dashboard.news import session_words
+from services.dashboard.queries import Queries, SessionRow
+from services.dashboard.queries.history import HistoryQueries, SeriesOf, Window
+from services.dashboard.ranges import EVERY_READING, floor_ms, history_step
+from services.dashboard.sensors import in_order, is_event, place
+
+FULL_RATE_UP_TO_MS: Final = 60_000
+"""Views of at most this length show every reading, while the messages are kept."""
+EXACT_GAPS_UP_TO_MS: Final = 3 * 3_600_000
+"""In views of at most this length missing messages stand where they would be; in longer ones, in their hour."""
+MOST_GAPS: Final = 300
+_MOST_SHOWN: Final = 40
+"""How many recordings are drawn in one view."""
+_SHORTEST_MS: Final = 1000
+
+
+class HistoryAsk(msgspec.Struct, frozen=True, rename={"from_ms": "from", "until_ms": "until"}):
+    """What a page wants to see. No `sessions`: all of the device's; no `device`: the newest recording.
+
+    `from` and `until` (ms since the epoch; since each recording's start where `aligned`) None: all there is. `zone` is
+    the viewer's.
+    """
+
+    device: str | None = None
+    sessions: list[str] = []
+    sensors: list[str] = []
+    from_ms: float | None = None
+    until_ms: float | None = None
+    aligned: bool = False
+    zone: str = "UTC"
+    id: int = 0
+
+
+class Panel(NamedTuple):
+    """What is drawn of one sensor: a line per channel and recording."""
+
+    sensor: str
+    lines: list[Line]
+
+
+class Statistic(NamedTuple):
+    """What the readings of one channel of one recording are like within the view."""
+
+    sensor: str
+    channel: str
+    session: str
+    count: int
+    mean: float
+    deviation: float
+    min: float
+    max: float
+
+
+class Mark(NamedTuple):
+    """An annotation."""
+
+    time_ms: float
+    text: str
+
+
+class HistoryAnswer(msgspec.Struct):
+    """What there is. Times in ms since the epoch, or since each recording's start where `aligned`; `step` in s."""
+
+    state: Literal["seen", "empty", "unknown", "away"]
+    ask: HistoryAsk
+    now: float = 0
+    reason: str = ""
+    device: str = ""
+    sessions: list[dict[str, Any]] = []
+    shown: list[str] = []
+    sensors: list[str] = []
+    chosen: list[str] = []
+    view: tuple[float, float] = (0, 0)
+    whole: tuple[float, float] = (0, 0)
+    step: int = EVERY_READING
+    panels: list[Panel] = []
+    gaps: list[Gap] = []
+    marks: list[Mark] = []
+    statistics: list[Statistic] = []
+
+
+class _Shown(NamedTuple):
+    """A recording that is drawn, what is added to its times, and the span of it (own times, ms) that is in view."""
+
+    session: SessionRow
+    shift_ms: float
+    from_ms: float
+    until_ms: float
+
+
+class History:
+    """Answers pages. `clock` tells the time of day in s."""
+
+    def __init__(self, queries: Queries, history: HistoryQueries, clock: Callable[[], float] = time.time) -> None:
+        self._queries = queries
+        self._history = history
+        self._clock = clock
+
+    def answer(self, ask: HistoryAsk) -> HistoryAnswer:
+        """What the page wants to see. Says so when PostgreSQL is away; never raises for that."""
+        try:
+            return self._answer(ask)
+        except DatabaseAwayError as error:
+            return HistoryAnswer("away", ask, reason=str(error))
+
+    def _answer(self, ask: HistoryAsk) -> HistoryAnswer:
+        now_ms = self._clock() * 1000
+        device, names = ask.device, ask.sessions
+        if device is None:
+            newest = self._queries.recent_sessions()[:1]
+            if not newest:
+                return HistoryAnswer("empty", ask, now_ms)
+            device, names = newest[0].device, [newest[0].session]
+        sessions = self._history.sessions_of(device)
+        wanted = [row for row in sessions if row.last_time_ms is not None and (not names or row.session in names)]
+        if not wanted:
+            return HistoryAnswer("unknown", ask, now_ms, sessions=[session_words(row, now_ms) for row in sessions])
+        whole = _whole(wanted, ask.aligned)
+        view = _view(ask, whole)
+        shown = _shown(wanted, view, ask.aligned)
+        series = self._history.series_of([row.session_id for row in wanted])
+        sensors = sorted({row.sensor for row in series}, key=lambda sensor: (place(sensor), sensor))
+        chosen = [sensor for sensor in ask.sensors if sensor in sensors] or _usual(sensors)
+        answer = HistoryAnswer(
+            "seen",
+            ask,
+            now_ms,
+            device=device,
+            sessions=[session_words(row, now_ms) for row in sessions],
+            shown=[row.session for row in wanted] if names else [],
+            sensors=[sensor for sensor in sensors if not is_event(sensor)],
+            chosen=chosen,
+            view=view,
+            whole=whole,
+        )
+        self._draw(answer, shown, [row for row in series if row.sensor in chosen])
+        answer.gaps = self._gaps(shown, view)
+        answer.marks = self._marks(shown, series)
+        return answer
+
+    def _draw(self, answer: HistoryAnswer, shown: Sequence[_Shown], series: Sequence[SeriesOf]) -> None:
+        """Every reading where the view is short and the messages are kept, windows otherwise."""
+        length_ms = answer.view[1] - answer.view[0]
+        panels: dict[str, list[Line]] = defaultdict(list)
+        if length_ms <= FULL_RATE_UP_TO_MS:
+            for one in shown:
+                self._add_readings(panels, answer, one, set(answer.chosen))
+        if not panels:
+            answer.step = history_step(length_ms)
+            for one in shown:
+                own = [row for row in series if row.session_id == one.session.session_id]
+                self._add_windows(panels, answer, one, own)
+        answer.panels = [Panel(sensor, _ordered(panels[sensor])) for sensor in answer.chosen if panels.get(sensor)]
+
+    def _add_readings(
+        self, panels: dict[str, list[Line]], answer: HistoryAnswer, one: _Shown, chosen: set[str]
+    ) -> None:
+        rows = self._history.bodies(one.session.session_id, one.from_ms, one.until_ms)
+        points = merged_points((chunk_of(row) for row in rows), chosen.__contains__)
+        for sensor, columns in points.items():
+            for channel, values in columns.channels.items():
+                pairs = sorted(
+                    (at, value)
+                    for at, value in zip(columns.times, values, strict=True)
+                    if value is not None and one.from_ms <= at <= one.until_ms
+                )
+                if pairs:
+                    panels[sensor].append(line_of_readings(channel, one.session.session, pairs, one.shift_ms))
+                    answer.statistics.append(_of_readings(sensor, channel, one.session.session, pairs))
+
+    def _add_windows(
+        self, panels: dict[str, list[Line]], answer: HistoryAnswer, one: _Shown, series: Sequence[SeriesOf]
+    ) -> None:
+        names = {row.series_id: row for row in series}
+        from_ms = floor_ms(one.from_ms, answer.step)
+        by_series: dict[int, list[Window]] = defaultdict(list)
+        for window in self._history.windows(list(names), answer.step, from_ms, one.until_ms) if names else []:
+            by_series[window.series_id].append(window)
+        for series_id, windows in by_series.items():
+            row, session = names[series_id], one.session.session
+            panels[row.sensor].append(line_of_windows(row.channel, session, windows, answer.step, one.shift_ms))
+            answer.statistics.append(_of_windows(row, session, windows))
+
+    def _gaps(self, shown: Sequence[_Shown], view: tuple[float, float]) -> list[Gap]:
+        """The missing messages of all recordings in view, the largest holes first where there are too many."""
+        found: list[Gap] = []
+        for one in shown:
+            found += [
+                gap._replace(from_ms=gap.from_ms + one.shift_ms, until_ms=gap.until_ms + one.shift_ms)
+                for gap in self.gaps_of(one.session, one.from_ms, one.until_ms, view[1] - view[0])
+            ]
+        found.sort(key=lambda gap: gap.missing, reverse=True)
+        return sorted(found[:MOST_GAPS])
+
+    def gaps_of(self, session: SessionRow, from_ms: float, until_ms: float, length_ms: float) -> list[Gap]:
+        """The missing messages of a recording within the span: exact where the view is short and they are kept."""
+        if length_ms <= EXACT_GAPS_UP_TO_MS:
+            margin = length_ms  # holes reach out of the view
+            numbers = self._history.numbers(session.session_id, from_ms - margin, until_ms + margin)
+            if numbers:
+                return [gap for gap in gaps_between(numbers) if gap.until_ms >= from_ms and gap.from_ms <= until_ms]
+        ranges = self._history.ledger(session.session_id, int(from_ms // 3_600_000), int(until_ms // 3_600_000))
+        return gaps_by_hour(ranges, session.first_time_ms or from_ms, session.last_time_ms or until_ms)
+
+    def _marks(self, shown: Sequence[_Shown], series: Iterable[SeriesOf]) -> list[Mark]:
+        marks = []
+        for one in shown:
+            events = {
+                row.series_id: True
+                for row in series
+                if row.session_id == one.session.session_id and is_event(row.sensor)
+            }
+            texts = self._queries.text_changes(events, one.from_ms, one.until_ms, LONGEST_TEXT) if events else []
+            marks += [Mark(text.time_ms + one.shift_ms, text.value) for text in texts if text.time_ms >= one.from_ms]
+        return marks
+
+
+def parse_history_ask(content: object) -> HistoryAsk:
+    """What the page sent; anything else is a page that wants to see the newest recording."""
+    try:
+        return msgspec.convert(content, HistoryAsk)
+    except msgspec.ValidationError:
+        return HistoryAsk()
+
+
+def _usual(sensors: Sequence[str]) -> list[str]:
+    """What is shown of a recording when nothing is chosen: its first sensor that is no happening."""
+    return [sensor for sensor in sensors if not is_event(sensor)][:1]
+
+
+def _ordered(lines: Sequence[Line]) -> list[Line]:
+    order = {channel: n for n, channel in enumerate(in_order({line.channel for line in lines}))}
+    return sorted(lines, key=lambda line: order[line.channel])
+
+
+def _whole(sessions: Sequence[SessionRow], aligned: bool) -> tuple[float, float]:
+    starts = [row.first_time_ms or 0.0 for row in sessions]
+    ends = [row.last_time_ms or 0.0 for row in sessions]
+    if aligned:
+        return 0.0, max(end - start for start, end in zip(starts, ends, strict=True))
+    return min(starts), max(ends)
+
+
+def _view(ask: HistoryAsk, whole: tuple[float, float]) -> tuple[float, float]:
+    """The span to show: as asked for, but never without length."""
+    from_ms = whole[0] if ask.from_ms is None else ask.from_ms
+    until_ms = whole[1] if ask.until_ms is None else ask.until_ms
+    from_ms, until_ms = min(from_ms, until_ms), max(from_ms, until_ms)
+    return from_ms, max(until_ms, from_ms + _SHORTEST_MS)
+
+
+def _shown(sessions: Sequence[SessionRow], view: tuple[float, float], aligned: bool) -> list[_Shown]:
+    """The recordings that have something in view, the newest ones where there are too many."""
+    found = []
+    for row in sessions:
+        first_ms, last_ms = row.first_time_ms or 0.0, row.last_time_ms or 0.0
+        shift_ms = -first_ms if aligned else 0.0
+        from_ms, until_ms = max(first_ms, view[0] - shift_ms), min(last_ms, view[1] - shift_ms)
+        if from_ms <= until_ms:
+            found.append(_Shown(row, shift_ms, from_ms, until_ms))
+    return found[:_MOST_SHOWN]
+
+
+def _of_readings(sensor: str, channel: str, session: str, pairs: Sequence[tuple[float, float]]) -> Statistic:
+    values = [value for _, value in pairs]
+    mean = sum(values) / len(values)
+    deviation = sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+    return Statistic(sensor, channel, session, len(values), mean, deviation, min(values), max(values))
+
+
+def _of_windows(row: SeriesOf, session: str, windows: Sequence[Window]) -> Statistic:
+    """All windows as one, by Chan's formula (see services/stream/windows.py)."""
+    count, mean, m2 = 0, 0.0, 0.0
+    for window in windows:
+        total, delta = count + window.count, window.mean - mean
+        mean += delta * window.count / total
+        m2 += window.m2 + delta * delta * count * window.count / total
+        count = total
+    lowest, highest = min(window.min for window in windows), max(window.max for window in windows)
+    return Statistic(row.sensor, row.channel, session, count, mean, sqrt(m2 / count), lowest, highest)

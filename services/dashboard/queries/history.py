@@ -1,0 +1,160 @@
+"""What the History page and the export ask."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from services.dashboard.database import Database
+from services.dashboard.queries.live import _SESSION_COLUMNS, _SPAN_COLUMNS, MessageRow, SessionRow
+
+MOST_SESSIONS: Final = 500
+"""How many recordings of a phone are offered and shown together, the newest."""
+MOST_BODIES: Final = 2000
+"""How many messages are read for a view of every reading."""
+COUNTED_END: Final = 1 << 62
+"""Message numbers from here on are hashes: they are not counted, so none of them is missing."""
+_LONGEST_MESSAGE: Final = "interval '1 hour'"
+_PAGE: Final = 200
+
+
+class SeriesOf(NamedTuple):
+    """One channel of one sensor of one of several sessions."""
+
+    series_id: int
+    session_id: int
+    sensor: str
+    channel: str
+
+
+class Window(NamedTuple):
+    """A window with all it knows; `start_ms` is where it begins, `m2` the sum of squared deviations."""
+
+    series_id: int
+    start_ms: float
+    count: int
+    mean: float
+    m2: float
+    min: float
+    max: float
+
+
+class NumberedSpan(NamedTuple):
+    """A counted message: its number in the session, and the times of its readings."""
+
+    number: int
+    first_ms: float
+    last_ms: float
+
+
+class HourRange(NamedTuple):
+    """Message numbers [lower, upper) of an hour (since the epoch) that have all been stored."""
+
+    hour: int
+    lower: int
+    upper: int
+
+
+_SESSIONS_OF: Final = f"""
+SELECT {_SESSION_COLUMNS} FROM device JOIN session USING (device_id)
+WHERE device = %(device)s AND session.messages > 0 ORDER BY session_id DESC LIMIT %(limit)s
+"""
+_SERIES_OF: Final = """
+SELECT series_id, session_id, sensor, channel FROM series
+WHERE session_id = ANY (%(session_ids)s) ORDER BY series_id
+"""
+_RANGE: Final = """
+WHERE series_id = ANY (%(series_ids)s)
+  AND start >= timestamptz 'epoch' + %(from_ms)s * interval '1 millisecond'
+  AND start <= timestamptz 'epoch' + %(until_ms)s * interval '1 millisecond'
+"""
+_WINDOWS: Final = """
+SELECT series_id, extract(epoch FROM start)::float8 * 1000, count, mean, m2, min, max
+FROM {table} {range} ORDER BY series_id, start
+"""
+_MERGED_WINDOWS: Final = """
+SELECT series_id, extract(epoch FROM bin)::float8 * 1000, sum(count)::bigint, sum(mean * count) / sum(count),
+       greatest(0, sum(m2) + sum(mean * mean * count) - sum(mean * count) ^ 2 / sum(count)), min(min), max(max)
+FROM (SELECT *, date_bin(make_interval(secs => %(step_s)s), start, timestamptz 'epoch') AS bin
+      FROM {table} {range}) AS part
+GROUP BY series_id, bin ORDER BY series_id, bin
+"""
+_NUMBERS: Final = f"""
+SELECT number, extract(epoch FROM first_time)::float8 * 1000, extract(epoch FROM last_time)::float8 * 1000
+FROM message WHERE session_id = %(session_id)s AND number < {COUNTED_END}
+  AND first_time >= timestamptz 'epoch' + %(from_ms)s * interval '1 millisecond'
+  AND first_time <= timestamptz 'epoch' + %(until_ms)s * interval '1 millisecond'
+ORDER BY first_time
+"""
+_LEDGER: Final = f"""
+SELECT hour, lower(part), upper(part) FROM message_ledger CROSS JOIN unnest(numbers) AS part
+WHERE session_id = %(session_id)s AND hour BETWEEN %(from_hour)s AND %(until_hour)s AND lower(part) < {COUNTED_END}
+ORDER BY hour, lower(part)
+"""
+_BODIES: Final = f"""
+SELECT {_SPAN_COLUMNS}, readings, body FROM message WHERE session_id = %(session_id)s
+  AND first_time >= timestamptz 'epoch' + %(from_ms)s * interval '1 millisecond' - {_LONGEST_MESSAGE}
+  AND first_time <= timestamptz 'epoch' + %(until_ms)s * interval '1 millisecond'
+  AND last_time >= timestamptz 'epoch' + %(from_ms)s * interval '1 millisecond'
+ORDER BY first_time LIMIT %(limit)s
+"""
+_BODIES_AFTER: Final = f"""
+SELECT {_SPAN_COLUMNS}, readings, body FROM message WHERE session_id = %(session_id)s
+  AND (first_time, partition, "offset") > (timestamptz 'epoch' + %(first_us)s * interval '1 microsecond',
+                                           %(partition)s, %(offset)s)
+  AND first_time >= timestamptz 'epoch' + %(first_us)s * interval '1 microsecond'
+ORDER BY first_time, partition, "offset" LIMIT {_PAGE}
+"""
+
+
+class HistoryQueries:
+    """The questions. Each raises `DatabaseAwayError` while PostgreSQL does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def sessions_of(self, device: str) -> list[SessionRow]:
+        """The device's recordings, those begun last first."""
+        rows = self._database.rows("sessions_of", _SESSIONS_OF, {"device": device, "limit": MOST_SESSIONS})
+        return [SessionRow(*row) for row in rows]
+
+    def series_of(self, session_ids: Sequence[int]) -> list[SeriesOf]:
+        """All series of the sessions, in the order in which they were first seen."""
+        rows = self._database.rows("series_of", _SERIES_OF, {"session_ids": list(session_ids)})
+        return [SeriesOf(*row) for row in rows]
+
+    def windows(self, series_ids: Sequence[int], step_s: int, from_ms: float, until_ms: float) -> list[Window]:
+        """Windows of `step_s` seconds that begin in [from_ms, until_ms], by series and time.
+
+        They come from the coarsest stored resolution that divides the step, merged where the step is longer.
+        """
+        resolution_s = max(resolution for resolution in (1, 10, 60) if step_s % resolution == 0)
+        statement = _WINDOWS if step_s == resolution_s else _MERGED_WINDOWS
+        rows = self._database.rows(
+            f"history_{resolution_s}s",
+            statement.format(table=f"window_{resolution_s}s", range=_RANGE),
+            {"series_ids": list(series_ids), "from_ms": from_ms, "until_ms": until_ms, "step_s": step_s},
+        )
+        return [Window(*row) for row in rows]
+
+    def numbers(self, session_id: int, from_ms: float, until_ms: float) -> list[NumberedSpan]:
+        """The counted messages that begin in the span, by time, as far as they are still kept."""
+        parameters = {"session_id": session_id, "from_ms": from_ms, "until_ms": until_ms}
+        return [NumberedSpan(*row) for row in self._database.rows("numbers", _NUMBERS, parameters)]
+
+    def ledger(self, session_id: int, from_hour: int, until_hour: int) -> list[HourRange]:
+        """Which counted messages of each hour have been stored, by hour and number."""
+        parameters = {"session_id": session_id, "from_hour": from_hour, "until_hour": until_hour}
+        return [HourRange(*row) for row in self._database.rows("ledger", _LEDGER, parameters)]
+
+    def bodies(self, session_id: int, from_ms: float, until_ms: float) -> list[MessageRow]:
+        """The messages with readings in the span, by time; `MOST_BODIES` at most."""
+        parameters = {"session_id": session_id, "from_ms": from_ms, "until_ms": until_ms, "limit": MOST_BODIES}
+        return [MessageRow(*row) for row in self._database.rows("bodies", _BODIES, parameters)]
+
+    def all_bodies(self, session_id: int) -> Iterator[list[MessageRow]]:
+        """All kept messages of a session by time, some at a time: what is held does not grow with the session."""
+        place = {"session_id": session_id, "first_us": -(10**15), "partition": -1, "offset": -1}
+        while rows := self._database.rows("bodies_after", _BODIES_AFTER, place):
+            page = [MessageRow(*row) for row in rows]
+            yield page
+            last = page[-1]
+            place |= {"first_us": last.first_us, "partition": last.partition, "offset": last.offset}
