@@ -40,7 +40,7 @@ def gaps_between(messages: Iterable[NumberedSpan]) -> list[Gap]:
 
 
 def gaps_by_hour(ranges: Sequence[HourRange], first_ms: float, last_ms: float) -> list[Gap]:
-    """The holes of each hour together, within [first_ms, last_ms]: all that is known when messages are no longer kept."""
+    """The holes of each hour together, within [first_ms, last_ms]: what is known of messages no longer kept."""
     found: list[Gap] = []
     before: int | None = None
     for hour, group in groupby(ranges, key=lambda each: each.hour):

@@ -58,7 +58,7 @@ class Statistic(NamedTuple):
     sensor: str
     channel: str
     session: str
-    count: int
+    readings: int
     mean: float
     deviation: float
     min: float
@@ -286,9 +286,9 @@ def _of_windows(row: SeriesOf, session: str, windows: Sequence[Window]) -> Stati
     """All windows as one, by Chan's formula (see services/stream/windows.py)."""
     count, mean, m2 = 0, 0.0, 0.0
     for window in windows:
-        total, delta = count + window.count, window.mean - mean
-        mean += delta * window.count / total
-        m2 += window.m2 + delta * delta * count * window.count / total
+        total, delta = count + window.readings, window.mean - mean
+        mean += delta * window.readings / total
+        m2 += window.m2 + delta * delta * count * window.readings / total
         count = total
     lowest, highest = min(window.min for window in windows), max(window.max for window in windows)
     return Statistic(row.sensor, row.channel, session, count, mean, sqrt(m2 / count), lowest, highest)

@@ -1,6 +1,7 @@
 """Readings and windows to the lines of a chart: breaks where data is missing, never a peak lost. Pure functions."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -84,5 +85,5 @@ def _thinned(pairs: Sequence[tuple[float, float]]) -> Sequence[tuple[float, floa
 
 
 def _usual_distance(times: Sequence[float]) -> float:
-    distances = [later - earlier for earlier, later in zip(times, times[1:], strict=False) if later > earlier]
+    distances = [later - earlier for earlier, later in pairwise(times) if later > earlier]
     return median(distances) if distances else 0.0

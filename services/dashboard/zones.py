@@ -14,9 +14,7 @@ class Zone:
     def __init__(self, name: str) -> None:
         try:
             self._zone: ZoneInfo | None = ZoneInfo(name)
-        except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
-            self._zone = None
-        except KeyError:
+        except (ValueError, OSError, KeyError):  # a ZoneInfoNotFoundError is a KeyError
             self._zone = None
         self._shifts: dict[int, float] = {}
 
@@ -36,7 +34,7 @@ class Zone:
         return local_ms - self.shift_ms(local_ms - self.shift_ms(local_ms))
 
     def words(self, time_ms: float) -> str:
-        """Such as UTC+1 or UTC−3:30."""
+        """The zone's distance from UTC in words, such as UTC+5:30."""
         minutes = round(self.shift_ms(time_ms) / 60_000)
         if minutes == 0:
             return "UTC"

@@ -30,7 +30,7 @@ class Window(NamedTuple):
 
     series_id: int
     start_ms: float
-    count: int
+    readings: int
     mean: float
     m2: float
     min: float
