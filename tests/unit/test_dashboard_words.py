@@ -115,13 +115,22 @@ def test_tiles_are_used_when_they_are_set():
 
 
 @pytest.mark.parametrize(
-    "card", [Card("s", [], ["state"]), Card("annotation", ["millisecond_press_duration"], ["text"])]
+    ("card", "part"),
+    [(Card("s", [], ["state"]), "lanes"), (Card("annotation", ["millisecond_press_duration"], ["text"]), "texts")],
 )
-def test_texts_and_events_have_no_chart(card):
-    """A sensor without numbers, and one of single events, has a list and no chart."""
+def test_texts_and_events_have_no_chart(card, part):
+    """A sensor without numbers has states over time, and one of single events a list; neither has a chart."""
     text = text_of(card)
     assert "data-chart" not in text
-    assert '"data-part": "texts"' in text
+    assert f'"data-part": "{part}"' in text
+
+
+@pytest.mark.parametrize(
+    ("channels", "turns"), [(["qw", "qx", "qy", "qz"], True), (["yaw", "pitch", "roll"], True), (["x", "y"], False)]
+)
+def test_what_tells_how_it_is_held_turns_a_body(channels, turns):
+    """Where a sensor tells a quaternion or the three angles, its card has a body that turns."""
+    assert ('"data-part": "body"' in text_of(Card("orientation", channels, []))) == turns
 
 
 def test_accuracy_alone_is_shown():
