@@ -132,7 +132,9 @@ def stream_environment(settings: LocalSettings) -> dict[str, str]:
 
 def dashboard_part(settings: LocalSettings) -> Part:
     """The web page under gunicorn."""
-    given = {"INGEST_URL": ingest_url(settings)} | settings.given("DASHBOARD_", "MAP_", "INGEST_URL", *COMMON_PREFIXES)
+    given = {"INGEST_URL": ingest_url(settings)} | settings.given(
+        "DASHBOARD_", "MAP_", "INGEST_URL", "TRACE_", *COMMON_PREFIXES
+    )
     environment = given | postgres(settings).environment("dashboard")
     return Part(
         name="dashboard",

@@ -84,6 +84,20 @@ class Span:
         self._span.end(end_ns)
 
     @contextmanager
+    def part(
+        self, name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None
+    ) -> Iterator["Span"]:
+        """A child for what happens within, active meanwhile; an exception marks it as failed."""
+        child = self.child(name, kind)
+        try:
+            with child.active():
+                yield child
+        except Exception as error:
+            child.end(attributes, error=type(error).__name__)
+            raise
+        child.end(attributes)
+
+    @contextmanager
     def active(self) -> Iterator["Span"]:
         """Make it the `current_span` of this thread or task, whose log lines then bear its trace id."""
         before = logs.current_span.set(self)

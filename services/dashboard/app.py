@@ -6,7 +6,8 @@ from dash import Dash
 from flask import Flask, Response, request
 
 from services.common.database import connect
-from services.dashboard import health, metrics, pictures
+from services.common.telemetry import Tracing
+from services.dashboard import health, metrics, pictures, traces
 from services.dashboard.database import Database
 from services.dashboard.live import Live
 from services.dashboard.pages import PAGES, Services, shell
@@ -40,6 +41,7 @@ def create_app(settings: DashboardSettings, database: DashboardDatabaseSettings)
         add_log_handler=False,
         suppress_callback_exceptions=True,  # a page's elements are there while it is shown
     )
+    traces.register(app.server, Tracing("dashboard"))
     app.layout = shell.shell(PAGES)
     shell.register(app, PAGES, Services(settings=settings, queries=queries, live=Live(queries)))
     health.register(app.server, queries)

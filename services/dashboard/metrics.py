@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
+from services.common.telemetry import SpanKind, current_span
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _BYTES = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304)
 
@@ -27,20 +29,22 @@ def serve(port: int) -> None:
 
 @contextmanager
 def time_callback(name: str) -> Iterator[None]:
-    """Observe how long the callback `name` takes."""
+    """Observe how long the callback `name` takes, and record it as a part of the request's trace."""
     started = time.perf_counter()
     try:
-        yield
+        with current_span().part(f"callback {name}"):
+            yield
     finally:
         _callback_seconds.labels(name).observe(time.perf_counter() - started)
 
 
 @contextmanager
 def time_query(name: str) -> Iterator[None]:
-    """Observe how long the query `name` takes; one that raises is counted as a failure."""
+    """Observe how long the query `name` takes, and record it in the trace; one that raises counts as a failure."""
     started = time.perf_counter()
     try:
-        yield
+        with current_span().part(f"query {name}", SpanKind.CLIENT, {"db.system.name": "postgresql"}):
+            yield
     except Exception:
         _query_failures.labels(name).inc()
         raise

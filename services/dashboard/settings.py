@@ -21,6 +21,9 @@ class DashboardSettings:
         "MAP_TILES_URL", "map tiles with {z}, {x} and {y}; empty for a plain grid in metres and no other host", ""
     )
     map_attribution: str = setting("MAP_ATTRIBUTION", "whom the map thanks for its tiles", "")
+    trace_url: str = setting(
+        "TRACE_URL", "address of a trace, with {trace_id} in it; empty: no links from the pages to traces", ""
+    )
     log_format: str = setting("LOG_FORMAT", "json or text", "json")
 
 

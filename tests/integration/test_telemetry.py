@@ -4,11 +4,15 @@ import gc
 import logging
 import time
 import tracemalloc
+from contextlib import suppress
 
 import pytest
+from flask import Flask
 
 from services.common import logs
 from services.common.telemetry import UNRECORDED, SpanKind, Tracing, current_span
+from services.dashboard import metrics
+from services.dashboard.traces import register
 from tests.otlp import Receiver
 from tests.ports import free_ports
 
@@ -117,6 +121,29 @@ def test_log_lines_bear_the_trace(tracing, capsys, monkeypatch):
     inside, outside = capsys.readouterr().err.splitlines()
     assert span.trace_id in inside
     assert "trace_id" not in outside
+
+
+def test_a_request_of_the_dashboard_with_its_queries(tracing, receiver):
+    """What people wait for is one trace: the request, the callback in it, the query in that; a failed one is marked."""
+    server = Flask("test")
+    register(server, tracing())
+
+    @server.get("/page")
+    def page():
+        with metrics.time_callback("news"):
+            with metrics.time_query("windows"):
+                pass
+            with suppress(ValueError), metrics.time_query("broken"):
+                raise ValueError
+        return "here"
+
+    answer = server.test_client().get("/page")
+    [request] = receiver.await_spans(lambda: receiver.spans(name="GET /page"), "the request")
+    [callback] = receiver.spans(name="callback news", parent_id=request.span_id)
+    queries = receiver.spans(parent_id=callback.span_id)
+    assert answer.headers["X-Trace-Id"] == request.trace_id
+    assert [(query.name, query.failed) for query in queries] == [("query windows", False), ("query broken", True)]
+    assert current_span() is UNRECORDED
 
 
 def hold(receiver):
