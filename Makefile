@@ -6,7 +6,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.installed
 RUN_PACKAGES := java=openjdk-17-jre-headless mvn=maven openssl=openssl psql=postgresql
-TEST_PACKAGES := chromium=chromium chromedriver=chromium-driver
+TEST_PACKAGES := chromium=chromium chromedriver=chromium-driver caddy=caddy
 
 .PHONY: help
 help: ## show this

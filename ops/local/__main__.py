@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from ops.local import preflight
 from ops.local.errors import LocalError, in_words
-from ops.local.parts import all_parts, ingest_url, postgres, stream_environment
+from ops.local.parts import all_parts, edge, ingest_url, postgres, push_url, stream_environment
 from ops.local.postgres import program
 from ops.local.processes import REPOSITORY, end
 from ops.local.settings import HOST, LocalSettings
@@ -98,6 +98,7 @@ def addresses(settings: LocalSettings, parts: Set[str]) -> dict[str, str]:
     """Where a person or a program finds what runs."""
     found = {
         "phones push to": ingest_url(settings),
+        **({"with HTTPS": push_url(settings), "its CA": str(edge(settings).ca_file)} if "edge" in parts else {}),
         "dashboard": f"http://{HOST}:{settings['DASHBOARD_PORT']}",
         "prometheus": f"http://{HOST}:{settings['PROMETHEUS_PORT']}",
         "logs": str(settings.data / "logs"),

@@ -6,6 +6,7 @@ import sys
 from functools import partial
 
 from ops.local.certificates import make_certificates
+from ops.local.edge import Edge
 from ops.local.kafka import Kafka
 from ops.local.libraries import LIBRARIES, collect
 from ops.local.part import Part
@@ -31,6 +32,8 @@ def all_parts(settings: LocalSettings) -> list[Part]:
         stream_part(settings),
         dashboard_part(settings),
     ]
+    if int(settings["EDGE"]) > 0:
+        parts.append(edge_part(edge(settings)))
     if shutil.which("prometheus"):
         parts.append(prometheus_part(settings))
     if int(settings["PHONES"]) > 0:
@@ -132,7 +135,7 @@ def stream_environment(settings: LocalSettings) -> dict[str, str]:
 
 def dashboard_part(settings: LocalSettings) -> Part:
     """The web page under gunicorn."""
-    given = {"INGEST_URL": ingest_url(settings)} | settings.given(
+    given = {"INGEST_URL": push_url(settings)} | settings.given(
         "DASHBOARD_", "MAP_", "INGEST_URL", "TRACE_", *COMMON_PREFIXES
     )
     environment = given | postgres(settings).environment("dashboard")
@@ -141,6 +144,31 @@ def dashboard_part(settings: LocalSettings) -> Part:
         after=("postgres",),
         command=lambda: gunicorn("dashboard", environment),
         is_ready=partial(answers, settings.port("DASHBOARD_PORT"), "/readyz"),
+    )
+
+
+def edge(settings: LocalSettings) -> Edge:
+    """The edge of these settings, in front of the services that run here."""
+    return Edge(
+        directory=settings.data / "edge",
+        name=settings["EDGE_NAME"],
+        http_port=settings.port("EDGE_HTTP_PORT"),
+        https_port=settings.port("EDGE_HTTPS_PORT"),
+        metrics_port=settings.port("EDGE_METRICS_PORT"),
+        ingest_port=settings.port("INGEST_PORT"),
+        dashboard_port=settings.port("DASHBOARD_PORT"),
+        read_body=settings["EDGE_READ_BODY"],
+    )
+
+
+def edge_part(edge: Edge) -> Part:
+    """HTTPS in front of ingest and dashboard, with a certificate of its own CA."""
+    return Part(
+        name="edge",
+        after=("ingest", "dashboard"),
+        prepare=edge.prepare,
+        command=edge.command,
+        is_ready=edge.is_ready,
     )
 
 
@@ -181,8 +209,13 @@ def simulator_part(settings: LocalSettings) -> Part:
     )
 
 
+def push_url(settings: LocalSettings) -> str:
+    """Where phones push to: the edge, if there is one."""
+    return f"{edge(settings).url}/sensor_data" if int(settings["EDGE"]) > 0 else ingest_url(settings)
+
+
 def ingest_url(settings: LocalSettings) -> str:
-    """Where phones push to."""
+    """Where ingest itself is pushed to."""
     return f"http://{HOST}:{settings['INGEST_PORT']}/sensor_data"
 
 

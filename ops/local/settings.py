@@ -11,6 +11,7 @@ from ops.local.processes import REPOSITORY
 HOST = "127.0.0.1"
 _COUNTS = {
     "PHONES": 0,
+    "EDGE": 0,
     "KAFKA_PARTITIONS": 1,
     "KAFKA_RETENTION_DAYS": 1,
     "KAFKA_RETENTION_MIB": 1,
@@ -75,8 +76,9 @@ class LocalSettings:
 
     @property
     def ports(self) -> dict[str, int]:
-        """Every port by the name of its setting."""
-        return {name: int(value) for name, value in self.values.items() if name.endswith("_PORT")}
+        """Every port that is listened on, by the name of its setting."""
+        ports = {name: int(value) for name, value in self.values.items() if name.endswith("_PORT")}
+        return ports if self["EDGE"] != "0" else {name: ports[name] for name in ports if not name.startswith("EDGE_")}
 
     @property
     def certificates(self) -> Path:

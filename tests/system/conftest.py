@@ -24,7 +24,7 @@ def stack(artefacts):
     """The running stack; stopped at the end, as with Ctrl-C."""
     directory = Path(tempfile.mkdtemp(prefix="sensor-stream-", dir="/tmp"))
     directory.chmod(0o755)  # PostgreSQL's user has to enter it, unlike pytest's own directories
-    running = Stack(directory / "data")
+    running = Stack(directory / "data", edge=True)
     try:
         running.start()
         yield running

@@ -19,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PORTS = (
     "INGEST_PORT", "INGEST_METRICS_PORT", "STREAM_METRICS_PORT", "DASHBOARD_PORT", "DASHBOARD_METRICS_PORT",
     "KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "POSTGRES_PORT", "PROMETHEUS_PORT",
+    "EDGE_HTTP_PORT", "EDGE_HTTPS_PORT", "EDGE_METRICS_PORT",
 )  # fmt: skip
 
 
@@ -32,14 +33,16 @@ def wait_until(condition, timeout_s, what):
 
 
 class Stack:
-    """One run of the stack after another, over the same data."""
+    """One run of the stack after another, over the same data; phones send over HTTPS where there is an edge."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, *, edge=False):
         self.directory = directory
         ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
-        self.environment = os.environ | ports | {"DATA_DIR": str(directory), "PHONES": "0"}
+        self.environment = os.environ | ports | {"DATA_DIR": str(directory), "PHONES": "0", "EDGE": str(int(edge))}
         self.ingest_url = f"http://127.0.0.1:{ports['INGEST_PORT']}/sensor_data"
         self.dashboard_url = f"http://127.0.0.1:{ports['DASHBOARD_PORT']}"
+        self.edge_url = f"https://localhost:{ports['EDGE_HTTPS_PORT']}" if edge else None
+        self.edge_ca = directory / "edge" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
         self.postgres_port = int(ports["POSTGRES_PORT"])
         self.process = None
         self.simulators = []
@@ -108,7 +111,9 @@ class Stack:
 
     def simulate(self, *arguments):
         """Start the simulator; the caller waits for it."""
-        options = ["--target", self.ingest_url, "--token-file", self.token_file("simulator"), *arguments]
+        secure = ["--target", f"{self.edge_url}/sensor_data", "--ca-file", self.edge_ca]
+        target = secure if self.edge_url else ["--target", self.ingest_url]
+        options = [*target, "--token-file", self.token_file("simulator"), *arguments]
         command = [sys.executable, "-m", "services.simulator", *map(str, options)]
         simulator = subprocess.Popen(command, cwd=REPOSITORY, env=self.environment, stdout=subprocess.DEVNULL)
         self.simulators.append(simulator)
