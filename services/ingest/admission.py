@@ -1,7 +1,6 @@
 """Admission: who may send, and how fast. Decided in memory, in a few µs."""
 
 import math
-from typing import Final
 
 from services.ingest.credentials import find_token
 from services.ingest.errors import IngestError
@@ -9,9 +8,6 @@ from services.ingest.rate import RateLimit
 from services.ingest.request import Environ
 from services.ingest.settings import IngestSettings
 from services.ingest.token_cache import Token, TokenCache
-
-CHALLENGE: Final = 'Bearer realm="sensor data", Basic realm="sensor data"'
-"""WWW-Authenticate of every 401."""
 
 
 class Admission:

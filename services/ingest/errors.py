@@ -9,8 +9,11 @@ Code = Literal[
     "bad_message",
     "bad_gzip",
     "body_incomplete",
+    "too_slow",
     "not_found",
     "method_not_allowed",
+    "address_too_long",
+    "head_too_large",
     "body_too_large",
     "too_many_readings",
     "wrong_content_type",
@@ -56,6 +59,7 @@ ANSWERS: Final[Mapping[Code, Answer]] = {
     "bad_message": _refuse(400, "The body is not a message of the Sensor Logger app.", _NOT_UNDERSTOOD),
     "bad_gzip": _refuse(400, "The body is not the gzip data that its Content-Encoding announces.", _NOT_WHOLE),
     "body_incomplete": _refuse(400, "The connection ended before the whole body had come.", _NOT_WHOLE),
+    "too_slow": _refuse(408, "The request did not come in time: send it again.", _NOT_WHOLE),
     "no_token": _refuse(
         401,
         "Send a token with the message: Authorization: Bearer TOKEN.",
@@ -78,6 +82,8 @@ ANSWERS: Final[Mapping[Code, Answer]] = {
     ),
     "not_found": _refuse(404, "Nothing is here: push to /sensor_data.", _WRONG_PLACE),
     "method_not_allowed": _refuse(405, "This address does not take that method: push with POST.", _WRONG_FORM),
+    "address_too_long": _refuse(414, "The address is too long.", _WRONG_PLACE),
+    "head_too_large": _refuse(431, "The request's header fields are too large.", _NOT_UNDERSTOOD),
     "body_too_large": _refuse(413, "The body is too large: choose a shorter batch period in the app.", _TOO_MUCH),
     "too_many_readings": _refuse(
         413, "The message has too many readings: choose a shorter batch period in the app.", _TOO_MUCH
@@ -97,16 +103,24 @@ ANSWERS: Final[Mapping[Code, Answer]] = {
 class IngestError(Exception):
     """The request is refused with `code`; `detail` is one sentence that never quotes what was sent.
 
-    `token` is the name of the token that it came with, where that is to be known; never the token itself.
+    `token` is the name of the token that it came with, where that is to be known; never the token itself. `allow` are
+    the methods that its address takes.
     """
 
     def __init__(
-        self, code: Code, detail: str | None = None, *, token: str | None = None, retry_after_s: int | None = None
+        self,
+        code: Code,
+        detail: str | None = None,
+        *,
+        token: str | None = None,
+        retry_after_s: int | None = None,
+        allow: str | None = None,
     ) -> None:
         super().__init__(detail or ANSWERS[code].sentence)
         self.code: Final = code
         self.detail: Final = detail or ANSWERS[code].sentence
         self.token: Final = token
+        self.allow: Final = allow
         self._retry_after_s = retry_after_s
 
     @property

@@ -19,8 +19,7 @@ from services.common.database import DatabaseSettings
 from services.common.settings import SettingsError, describe, load
 from services.ingest.settings import IngestSettings
 
-_SPARE_THREADS: Final = 16  # answer at once while all others wait for Kafka
-_OPEN_FILES: Final = 8192
+_SPARE_FILES: Final = 256
 _METRICS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -57,8 +56,7 @@ def on_starting(server: Any) -> None:
     from services.ingest import metrics
 
     metrics.record_no_tokens_needed()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_open_files(), most))
+    _allow_files(server.log)
     try:
         server.metrics_listener = socket.create_server((_settings.host, _settings.metrics_port))
     except OSError as error:
@@ -99,21 +97,22 @@ def on_exit(_server: Any) -> None:
     shutil.rmtree(os.environ[_METRICS_DIR], ignore_errors=True)
 
 
-def _open_files() -> int:
+def _allow_files(log: Any) -> None:
+    """Raise the limit of open files, which each worker has for itself, to what the connections need."""
+    needed = _settings.max_connections + _SPARE_FILES
     soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft, _OPEN_FILES if most == resource.RLIM_INFINITY else min(most, _OPEN_FILES))
+    if most != resource.RLIM_INFINITY and most < needed:
+        log.warning(
+            "INGEST_MAX_CONNECTIONS=%s needs %s open files: %s are allowed", _settings.max_connections, needed, most
+        )
+        needed = most
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), most))
 
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 worker_class = "services.ingest.worker.IngestWorker"
 logger_class = IngestLogger
-threads = _settings.max_in_flight + _SPARE_THREADS
-worker_connections = _open_files() // 2
-keepalive = 75
 graceful_timeout = int(_settings.acknowledge_timeout_s) + 5
 timeout = 30
-limit_request_line = 2048
-limit_request_fields = 64
-limit_request_field_size = 4096
 control_socket_disable = True

@@ -24,9 +24,10 @@ _readings = Counter("ingest_readings_accepted", "Readings of the messages that K
 _test_pushes = Counter("ingest_test_pushes", "Test pushes that Kafka acknowledged")
 _errors = Counter("ingest_errors", "Requests that were not answered with 200, by code", ["code"])
 _body_bytes = Histogram("ingest_message_bytes", "Sizes of the records of accepted messages", buckets=_BYTES)
-_request_seconds = Histogram("ingest_request_seconds", "From a request's head to its answer", buckets=_SECONDS)
+_request_seconds = Histogram("ingest_request_seconds", "From a message's last byte to its answer", buckets=_SECONDS)
 _acknowledge_seconds = Histogram("ingest_acknowledge_seconds", "Waits for Kafka's acknowledgement", buckets=_SECONDS)
-_in_flight = Gauge("ingest_requests_in_flight", "Requests being handled", multiprocess_mode="livesum")
+_in_flight = Gauge("ingest_requests_in_flight", "Messages being handled", multiprocess_mode="livesum")
+_connections = Gauge("ingest_connections", "Open connections", multiprocess_mode="livesum")
 _kafka_errors = Counter("ingest_kafka_errors", "Faults that the Kafka client reported")
 _tokens_read = Gauge(
     "ingest_tokens_read_timestamp_seconds",
@@ -84,14 +85,19 @@ def record_error(code: Code) -> None:
 
 
 def record_request_started() -> None:
-    """A request is being handled from now on."""
+    """A message has come whole and is being handled from now on."""
     _in_flight.inc()
 
 
 def record_request_ended(seconds: float) -> None:
-    """A request has been handled, whatever the answer."""
+    """A message has been handled, whatever the answer."""
     _in_flight.dec()
     _request_seconds.observe(seconds)
+
+
+def record_connections(number: int) -> None:
+    """So many connections are open."""
+    _connections.set(number)
 
 
 def record_acknowledgement(seconds: float) -> None:

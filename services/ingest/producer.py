@@ -1,9 +1,11 @@
-"""Kafka: one idempotent producer per worker, and the wait for the acknowledgement of each record."""
+"""Kafka: one idempotent producer per worker, and what becomes of each record."""
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -18,18 +20,24 @@ from services.ingest.settings import IngestSettings
 
 _PROBE_PERIOD_S: Final = 2.0
 _PROBE_TIMEOUT_S: Final = 3.0
-_REPLACE_PAUSE_S: Final = 2.0
 _TRIAL_S: Final = 5.0
 _TOO_LARGE: Final = frozenset([KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE])
 
 log = logging.getLogger("services.ingest")
 
 
+Delivered = Callable[[IngestError | None], None]
+"""Told once that a record is stored for good (None), or that this is not certain."""
+
+
 class Publisher(Protocol):
     """Where records go."""
 
-    def publish(self, record: Record) -> None:
-        """Return once the record is stored for good. Raises `IngestError` when that is not certain."""
+    def publish(self, record: Record, delivered: Delivered) -> None:
+        """Send the record on its way; `delivered` is called by `poll`. Raises `IngestError` if it cannot be sent."""
+
+    def poll(self) -> None:
+        """Tell of the records that have been delivered since the last time. Never waits."""
 
     def checks(self) -> dict[str, str]:
         """Each check by its name: "ok", or one sentence that says what is wrong."""
@@ -47,28 +55,33 @@ class KafkaPublisher:
         self._fault: str | None = None
         self._kafka = "not reached yet"
         self._client = self._make_client()
+        self._retired: Client | None = None
         self._made_at = time.monotonic()
-        self._poller = threading.Thread(target=self._poll, name="kafka-poll", daemon=True)
-        self._poller.start()
-        threading.Thread(target=self._probe, name="kafka-probe", daemon=True).start()
+        threading.Thread(target=self._watch, name="kafka-watch", daemon=True).start()
 
-    def publish(self, record: Record) -> None:
-        """Produce the record and wait for its delivery report, at most as long as the settings say."""
-        started = time.monotonic()
-        delivery = _Delivery()
+    def publish(self, record: Record, delivered: Delivered) -> None:
+        """Produce the record. Its delivery is told within a second of the time that the settings give Kafka."""
         try:
             self._client.produce(
-                record.topic, record.value, record.key, on_delivery=delivery.report, headers=record.headers
+                record.topic,
+                record.value,
+                record.key,
+                on_delivery=partial(self._report, delivered),
+                headers=record.headers,
             )
         except BufferError:
             raise IngestError("queue_full") from None
         except KafkaException as error:
             raise self._refusal(error.args[0]) from None
-        if not delivery.wait(self._settings.acknowledge_timeout_s):
-            raise IngestError("not_acknowledged")
-        if delivery.error is not None:
-            raise self._refusal(delivery.error)
-        metrics.record_acknowledgement(time.monotonic() - started)
+
+    def poll(self) -> None:
+        """Serve delivery reports and errors, of the producer before this one too."""
+        for client in (self._client, self._retired):
+            if client is not None:
+                try:
+                    client.poll(0)
+                except KafkaException as error:  # how a fatal error is told
+                    self._report_error(error.args[0])
 
     def checks(self) -> dict[str, str]:
         """Whether the brokers answered lately, and whether the producer can still be used."""
@@ -77,10 +90,9 @@ class KafkaPublisher:
 
     def close(self) -> None:
         """Deliver what is queued, then stop."""
+        self._stopped.set()
         with suppress(KafkaException):  # of a producer that has failed for good
             self._client.flush(self._settings.acknowledge_timeout_s)
-        self._stopped.set()
-        self._poller.join()
 
     def _make_client(self) -> Client:
         settings = self._settings
@@ -96,6 +108,7 @@ class KafkaPublisher:
                 "message.timeout.ms": int(settings.acknowledge_timeout_s * 1000),
                 "message.max.bytes": 2 * settings.max_body_bytes,  # numbers may take more room when encoded again
                 "queue.buffering.max.messages": settings.max_queued_records,
+                "queue.buffering.max.kbytes": settings.max_queued_bytes >> 10,
                 "reconnect.backoff.ms": 100,
                 "reconnect.backoff.max.ms": 1000,
                 "socket.connection.setup.timeout.ms": 5000,
@@ -120,33 +133,32 @@ class KafkaPublisher:
         self._errors.write(logging.ERROR, f"delivery {error.name()}", f"kafka did not take a record: {error.str()}")
         return IngestError("not_acknowledged")
 
-    def _poll(self) -> None:
-        """Serve delivery reports and errors until closed; put a new producer in the place of one that failed."""
-        while not self._stopped.is_set():
-            try:
-                self._client.poll(0.1)
-            except KafkaException as error:  # how a fatal error is told
-                self._report_error(error.args[0])
+    def _report(self, delivered: Delivered, error: KafkaError | None, _message: Message) -> None:
+        delivered(None if error is None else self._refusal(error))
+
+    def _watch(self) -> None:
+        """Ask the brokers for the topic again and again, so that readiness is known without asking them.
+
+        Puts a new producer in the place of one that failed.
+        """
+        while True:
+            self._retired = None
             if self._failed:
                 self._replace()
-
-    def _replace(self) -> None:
-        self._client.purge()  # whoever waits for a report from it runs into the deadline
-        self._stopped.wait(_REPLACE_PAUSE_S)
-        self._client = self._make_client()
-        self._made_at = time.monotonic()
-        self._failed = False
-        metrics.record_producer_replaced()
-        self._errors.write(logging.WARNING, "replaced", "kafka: made a new producer")
-
-    def _probe(self) -> None:
-        """Ask the brokers for the topic again and again, so that readiness is known without asking them."""
-        while True:
             was, self._kafka = self._kafka, self._ask()
             if was != self._kafka:
                 log.log(logging.INFO if self._kafka == "ok" else logging.WARNING, "kafka: %s", self._kafka)
             if self._stopped.wait(_PROBE_PERIOD_S):
                 return
+
+    def _replace(self) -> None:
+        self._retired = self._client
+        self._retired.purge()  # whoever waits for a report from it is told
+        self._client = self._make_client()
+        self._made_at = time.monotonic()
+        self._failed = False
+        metrics.record_producer_replaced()
+        self._errors.write(logging.WARNING, "replaced", "kafka: made a new producer")
 
     def _ask(self) -> str:
         try:
@@ -155,23 +167,3 @@ class KafkaPublisher:
             return f"no answer from {self._settings.bootstrap_servers}: {error.args[0].str()}"
         fault = topics[self._settings.topic].error
         return "ok" if fault is None else f"topic {self._settings.topic}: {fault.str()}"
-
-
-class _Delivery:
-    """What became of one record; a bare lock because this is made and waited on for every request."""
-
-    __slots__ = ("_pending", "error")
-
-    def __init__(self) -> None:
-        self.error: KafkaError | None = None
-        self._pending = threading.Lock()
-        self._pending.acquire()
-
-    def report(self, error: KafkaError | None, _message: Message) -> None:
-        """Called once by the client's poll."""
-        self.error = error
-        self._pending.release()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Whether the report came in time."""
-        return self._pending.acquire(timeout=timeout_s)

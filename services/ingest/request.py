@@ -1,12 +1,10 @@
-"""Request: from what a client sends to the bytes of its message, with a bound on everything that is read."""
+"""Request: what its head says about its body, and the bytes of the message."""
 
 import re
 import zlib
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import parse_qs
-
-from gunicorn.http.errors import ParseException
 
 from services.ingest.errors import IngestError
 
@@ -15,32 +13,21 @@ _GZIP: Final = frozenset(["gzip", "x-gzip"])
 _PLAIN: Final = frozenset(["", "identity"])
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _GZIP_WINDOW: Final = 31  # zlib's number for "gzip header, 32 KiB window"
-_DISCARDED_PER_LIMIT: Final = 4
-_PIECE: Final = 1 << 16
 
 Environ = Mapping[str, Any]
 
 
-class Stream(Protocol):
-    """The body as the server hands it over: ends by itself, by length or last chunk."""
-
-    def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; fewer only at the end."""
-
-
-def read_body(environ: Environ, limit: int) -> bytes:
-    """The whole body, inflated, of at most `limit` bytes before and after inflating.
-
-    Raises `IngestError` for another content type or encoding, a larger body or one that ends too early.
-    """
+def check_content(environ: Environ) -> None:
+    """Raise `IngestError` unless the head announces JSON, as it is or as gzip."""
     if not _JSON_TYPE.match(environ.get("CONTENT_TYPE", "")):
         raise IngestError("wrong_content_type")
-    encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-    if encoding in _PLAIN:
-        return _read_bounded(environ, limit)
-    if encoding in _GZIP:
-        return _inflate(_read_bounded(environ, limit), limit)
-    raise IngestError("wrong_content_encoding")
+    if _encoding(environ) not in _PLAIN | _GZIP:
+        raise IngestError("wrong_content_encoding")
+
+
+def inflate_body(environ: Environ, body: bytes, limit: int) -> bytes:
+    """The body as the app made it: inflated, to at most `limit` bytes, where it came as gzip. Raises `IngestError`."""
+    return _inflate(body, limit) if _encoding(environ) in _GZIP else body
 
 
 def traceparent(environ: Environ) -> str | None:
@@ -54,31 +41,9 @@ def wants_words(environ: Environ) -> bool:
     return "phone" in parse_qs(environ.get("QUERY_STRING", "")).get("errors", [])
 
 
-def _read_bounded(environ: Environ, limit: int) -> bytes:
-    length = environ.get("CONTENT_LENGTH") or ""
-    declared = int(length) if length.isdecimal() else None
-    stream: Stream = environ["wsgi.input"]
-    try:
-        if declared is not None and declared > limit:
-            body = b""
-        elif len(body := stream.read(limit + 1)) <= limit:
-            if declared is not None and len(body) < declared:
-                raise IngestError("body_incomplete")
-            return body
-        _discard(stream, declared, limit)
-    except OSError:
-        raise IngestError("body_incomplete") from None
-    except ParseException:
-        raise IngestError("bad_request", "The body is not valid chunked encoding.") from None
-    raise IngestError("body_too_large")
-
-
-def _discard(stream: Stream, declared: int | None, limit: int) -> None:
-    """Read on for a while: a client that is still sending when the connection closes never sees the answer."""
-    left = _DISCARDED_PER_LIMIT * limit
-    if declared is None or declared <= left:
-        while left > 0 and (piece := stream.read(_PIECE)):
-            left -= len(piece)
+def _encoding(environ: Environ) -> str:
+    encoding: str = environ.get("HTTP_CONTENT_ENCODING", "")
+    return encoding.strip().lower()
 
 
 def _inflate(raw: bytes, limit: int) -> bytes:

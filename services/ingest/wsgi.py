@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from services.common.database import DatabaseSettings, connect
 from services.common.settings import load
 from services.ingest.admission import Admission
-from services.ingest.app import make_app
+from services.ingest.app import Service
 from services.ingest.producer import KafkaPublisher
 from services.ingest.rate import RateLimit
 from services.ingest.settings import IngestSettings
@@ -32,4 +32,4 @@ connect_to_tokens = partial(connect, load(DatabaseSettings, os.environ), "ingest
 token_sync = TokenSync(tokens, connect_to_tokens, settings.token_refresh_s)
 token_sync.await_attempt(_FIRST_READING_WITHIN_S)
 admission = Admission(settings, tokens, RateLimit(settings.rate, settings.burst))
-application = make_app(settings, admission, publisher)
+application = Service(settings, admission, publisher)
