@@ -20,6 +20,10 @@ run: setup ## start the whole stack on this machine; Ctrl-C stops it (PHONES=0: 
 check: $(READY) ## does it add up? Everything that was read is stored, a duplicate or in quarantine
 	@exec $(PYTHON) -m ops.local check
 
+.PHONY: resume
+resume: $(READY) ## can the stream go on where it was? DO=--accept-loss: go on although Kafka deleted unread records
+	@exec $(PYTHON) -m ops.local resume $(DO)
+
 .PHONY: tokens
 tokens: $(READY) ## who may send: DO=list, DO="add anna", DO="rotate anna", DO="revoke anna"; DO=-h tells more
 	@exec $(PYTHON) -m ops.local tokens $(or $(DO),list)

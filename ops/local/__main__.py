@@ -1,4 +1,4 @@
-"""`python -m ops.local [run|check|tokens]`: runs the stack until Ctrl-C, or asks it: does it add up, who may send?"""
+"""`python -m ops.local [run|check|tokens|resume]`: runs the stack until Ctrl-C, or asks something of the running one."""
 
 import argparse
 import json
@@ -29,15 +29,17 @@ LEFTOVERS_END_WITHIN_S = 10
 def main() -> int:
     """Run, or become the program that asks; the exit status is 0 when all went well."""
     parser = argparse.ArgumentParser(prog="python -m ops.local", description=__doc__)
-    parser.add_argument("action", nargs="?", choices=["run", "check", "tokens"], default="run")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what to do with tokens: -h tells more")
+    parser.add_argument("action", nargs="?", choices=["run", "check", "tokens", "resume"], default="run")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of tokens and resume: -h tells more")
     given = parser.parse_args()
-    if given.arguments and given.action != "tokens":
+    if given.arguments and given.action not in ("tokens", "resume"):
         parser.error(f"{given.action} takes no arguments")
     try:
         settings = LocalSettings.load()
         if given.action == "check":
             become(settings, ["services.stream.check"], stream_environment(settings))
+        if given.action == "resume":
+            become(settings, ["services.stream.resume", *given.arguments], stream_environment(settings))
         if given.action == "tokens":
             manager = postgres(settings).environment("dashboard")
             become(settings, ["services.ingest.tokens", *given.arguments], manager)

@@ -10,7 +10,7 @@ from services.common import logs
 from services.common.database import DatabaseSettings
 from services.common.settings import SettingsError, describe, load
 from services.common.telemetry import Tracing
-from services.stream import metrics
+from services.stream import metrics, resume
 from services.stream.query import make_partitions, start_query
 from services.stream.settings import StreamSettings
 from services.stream.source import make_session, read_records
@@ -41,6 +41,7 @@ def main() -> int:
 
 def _run(settings: StreamSettings, database: DatabaseSettings, stop: threading.Event) -> None:
     make_partitions(database)
+    resume.prepare(settings)
     tracing = Tracing("stream")
     spark = make_session(settings)
     for number in (signal.SIGTERM, signal.SIGINT):  # Spark has put its own handler in place of ours

@@ -1,0 +1,92 @@
+"""May the stream go on where its checkpoint says? `python -m services.stream.resume` tells; `--accept-loss` lets it.
+
+Kafka deletes records by age, read or not. If it has deleted some that the checkpoint still waits for, the stream does
+not start, says how many they are, and waits for an operator to accept that: no loss goes unnoticed.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+
+from services.common.settings import SettingsError, load
+from services.stream import checkpoint
+from services.stream.check import Offsets, kafka_offsets
+from services.stream.settings import StreamSettings
+
+log = logging.getLogger(__name__)
+
+_ASIDE = "%s: put aside as %s; reading Kafka from its oldest record, what is stored already counts as duplicates"
+
+
+class LossError(Exception):
+    """Records were deleted before they were read. The text is one line that says how many and what to do."""
+
+
+def prepare(settings: StreamSettings) -> None:
+    """Put a checkpoint aside that cannot be used. Raises `LossError`, and `KafkaException` if no broker answers."""
+    directory = settings.checkpoint_dir
+    if fault := checkpoint.find_fault(directory):
+        log.error(_ASIDE, f"the checkpoint is broken: {fault}", checkpoint.set_aside(directory))
+        return
+    if not directory.exists():
+        return
+    held = kafka_offsets(settings)
+    if fault := find_other_topic(checkpoint.planned_offsets(directory, settings.topic), held):
+        log.error(_ASIDE, f"the checkpoint is of another topic: {fault}", checkpoint.set_aside(directory))
+    elif fault := find_loss(checkpoint.awaited_offsets(directory, settings.topic), held):
+        raise LossError(f"{fault}; to go on with what is left: python -m services.stream.resume --accept-loss")
+
+
+def find_other_topic(planned: Mapping[int, int], held: Iterable[Offsets]) -> str:
+    """Says where the checkpoint is beyond Kafka's end: the topic was made anew. Empty if nowhere."""
+    for partition, _, end in held:
+        if planned.get(partition, 0) > end:
+            return f"partition {partition} ends at {end}, but {planned[partition]} was read"
+    return ""
+
+
+def find_loss(awaited: Mapping[int, int], held: Iterable[Offsets]) -> str:
+    """Says which offsets Kafka no longer holds although the checkpoint waits for them. Empty if none."""
+    gone = [
+        (partition, awaited[partition], first) for partition, first, _ in held if awaited.get(partition, first) < first
+    ]
+    if not gone:
+        return ""
+    records = sum(first - wanted for _, wanted, first in gone)
+    places = ", ".join(f"partition {partition}: {wanted} to {first - 1}" for partition, wanted, first in gone)
+    return f"{records} records are lost: Kafka's retention deleted them before they were read ({places})"
+
+
+def main() -> int:
+    """Tell, or accept; the status is 0 when the stream can start, 1 when it cannot, 2 when that cannot be told."""
+    parser = argparse.ArgumentParser(prog="python -m services.stream.resume", description=__doc__)
+    parser.add_argument("--accept-loss", action="store_true", help="put the checkpoint aside, go on with what is left")
+    accept = parser.parse_args().accept_loss
+    try:
+        return _main(load(StreamSettings, os.environ), accept=accept)
+    except (SettingsError, KafkaException, OSError) as error:
+        print(f"cannot tell: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+
+
+def _main(settings: StreamSettings, *, accept: bool) -> int:
+    directory: Path = settings.checkpoint_dir
+    fault = checkpoint.find_fault(directory)
+    loss = "" if fault else find_loss(checkpoint.awaited_offsets(directory, settings.topic), kafka_offsets(settings))
+    if not loss:
+        print(f"the stream can go on{f' anew: its checkpoint is broken ({fault})' if fault else ''}")  # noqa: T201
+        return 0
+    print(loss)  # noqa: T201
+    if not accept:
+        return 1
+    print(f"accepted; the checkpoint is now {checkpoint.set_aside(directory)}. Start the stream.")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
