@@ -1,4 +1,4 @@
-"""`python -m ops.local [run|check|tokens|resume]`: runs the stack until Ctrl-C, or asks something of the running one."""
+"""`python -m ops.local [run|check|tokens|resume]`: runs the stack until Ctrl-C, or asks it something."""
 
 import argparse
 import json
