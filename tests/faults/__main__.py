@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults.faults import FAULTS, GROUPS
+from tests.faults.catalogue import FAULTS, GROUPS
 from tests.faults.lab import Lab
 from tests.faults.run import Round
 from tests.faults.schedule import make_schedule

@@ -7,7 +7,8 @@ import time
 from collections import Counter
 from random import Random
 
-from tests.faults.faults import FAULTS, KillEverything
+from tests.faults.catalogue import FAULTS
+from tests.faults.faults import KillEverything
 from tests.system.stack import wait_until
 from tests.system.stored import compare
 

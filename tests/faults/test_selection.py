@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.faults import FAULTS
+from tests.faults.catalogue import FAULTS
 from tests.faults.lab import Lab
 from tests.faults.run import Round
 from tests.faults.schedule import make_schedule

@@ -4,16 +4,16 @@ from dataclasses import dataclass, field
 
 from tests.system import reference
 
-_OF_DEVICES = """
+OF_DEVICES = """
 JOIN session USING (session_id) JOIN device USING (device_id) WHERE device = ANY (%s)
 """
-MESSAGES = f"SELECT device, session, number FROM message {_OF_DEVICES}"
+MESSAGES = f"SELECT device, session, number FROM message {OF_DEVICES}"
 WINDOWS = f"""
 SELECT device, session, sensor, channel, extract(epoch FROM start)::bigint, count, mean, min, max
-FROM window_{{resolution}}s JOIN series USING (series_id) {_OF_DEVICES}
+FROM window_{{resolution}}s JOIN series USING (series_id) {OF_DEVICES}
 """
 TEXTS = f"""
-SELECT device, session, sensor, channel, time_ns, value FROM text_reading JOIN series USING (series_id) {_OF_DEVICES}
+SELECT device, session, sensor, channel, time_ns, value FROM text_reading JOIN series USING (series_id) {OF_DEVICES}
 """
 
 

@@ -1,0 +1,68 @@
+"""Every fault there is, by name and in groups."""
+
+from tests.faults.database import LockTables, OutOfConnections, Slow
+from tests.faults.faults import (
+    EVERYTHING_S,
+    SERVER_S,
+    SPARK_S,
+    WORKER_S,
+    Kill,
+    KillAround,
+    KillAt,
+    KillEverything,
+    Pause,
+    Restart,
+    SecondStream,
+    SpoilCheckpoint,
+)
+from tests.faults.poison import Poison
+
+KILLS = [
+    Kill("kill ingest worker", WORKER_S, "ingest worker"),
+    Kill("kill ingest master", SERVER_S, "ingest master"),
+    Kill("kill kafka", SERVER_S, "kafka"),
+    Kill("kill postmaster", SERVER_S, "postmaster"),
+    Kill("kill backend", SERVER_S, "backend"),
+    Kill("kill driver", SPARK_S, "driver"),
+    Kill("kill jvm", SPARK_S, "jvm"),
+    Kill("kill python worker", SPARK_S, "python worker"),
+    KillEverything("kill everything", EVERYTHING_S),
+]
+POINTS = [
+    KillAround("kill before offsets", SPARK_S, "offsets"),
+    KillAt("kill after offsets", SPARK_S, "after_offsets"),
+    KillAt("kill in task", SPARK_S, "in_task"),
+    KillAt("kill before transaction", SPARK_S, "before_transaction"),
+    KillAt("kill before commit", SPARK_S, "before_commit"),
+    KillAt("kill between commits", SPARK_S, "after_commit"),
+    KillAround("kill after both commits", SPARK_S, "commits"),
+]
+CHECKPOINTS = [SpoilCheckpoint(f"checkpoint {how}", SPARK_S, how) for how in ("delete", "empty", "cut")]
+STREAMS = [
+    SecondStream("second stream", SPARK_S, same_checkpoint=False),
+    SecondStream("second stream on the same checkpoint", SPARK_S, same_checkpoint=True),
+]
+PAUSED = ("ingest master", "ingest worker", "kafka", "postmaster", "backend", "driver", "jvm", "python worker")
+PAUSES = [Pause(f"pause {name} {seconds} s", SPARK_S, name, seconds) for name in PAUSED for seconds in (5, 30, 120)]
+RESTARTS = [
+    Restart(f"restart {target}", SPARK_S if target == "driver" else SERVER_S, target)
+    for target in ("kafka", "postmaster", "ingest master", "driver")
+]
+POSTGRES = [
+    LockTables("postgres locked 60 s", SERVER_S, 60),
+    OutOfConnections("postgres out of connections 30 s", SERVER_S, 30),
+    Slow("postgres slow 30 s", SERVER_S, 30),
+]
+POISON = [Poison("poison records", SPARK_S)]
+GROUPS = {
+    "kills": KILLS,
+    "points": POINTS,
+    "checkpoints": CHECKPOINTS,
+    "streams": STREAMS,
+    "pauses": PAUSES,
+    "restarts": RESTARTS,
+    "postgres": POSTGRES,
+    "poison": POISON,
+}
+FAULTS = {fault.name: fault for group in GROUPS.values() for fault in group}
+"""Every fault by its name."""
