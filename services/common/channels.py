@@ -3,7 +3,9 @@
 The stream stores by these rules and the dashboard shows stored messages by them, so both always agree.
 """
 
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from msgspec import UNSET
@@ -13,16 +15,49 @@ from services.common.message import Reading, encode_json
 LARGEST_NUMBER: Final = 1e100
 """Larger magnitudes are kept as text: their squares could not be summed in a double (largest 1.8e308)."""
 
-_LOCATION_NOT_KNOWN_BELOW_0: Final = frozenset(
-    ["speed", "bearing", "horizontalAccuracy", "verticalAccuracy", "speedAccuracy", "bearingAccuracy"]
-)
+TURNS: Final[Mapping[str, float]] = {
+    "yaw": math.tau,
+    "roll": math.tau,
+    "bearing": 360.0,
+    "magneticBearing": 360.0,
+    "course": 360.0,
+    "longitude": 360.0,
+}
+"""Channels that are angles, of whatever sensor, with the size of a full turn in their unit.
+
+Their mean is the circular one, so that 359 and 1 degrees give 0. `pitch` is none of them: it lies between -pi/2 and
+pi/2 and never wraps. Units: https://github.com/tszheichoi/awesome-sensor-logger/blob/main/UNITS.md
+"""
+COUNTERS: Final = frozenset(["steps"])
+"""Channels that only grow: of several values the largest is the one to show."""
+
+_ACCURACIES: Final = ("horizontal", "vertical", "speed", "bearing", "course")
+_LOCATION: Final = frozenset(["speed", "bearing", "course", *(f"{what}Accuracy" for what in _ACCURACIES)])
 NOT_KNOWN_BELOW_0: Final[Mapping[str, frozenset[str]]] = {
-    "location": _LOCATION_NOT_KNOWN_BELOW_0,
+    "location": _LOCATION,
+    "locationgps": _LOCATION,
+    "locationnetwork": _LOCATION,
+    "watchlocation": _LOCATION,
     "battery": frozenset(["batteryLevel"]),
 }
-"""Channels by sensor in which the app writes a negative number for "not known"."""
+"""Channels by sensor (in lower case, without spaces) in which the app writes a negative number for "not known"."""
 
 _NOTHING: Final[frozenset[str]] = frozenset()
+
+
+@lru_cache(maxsize=1024)
+def _not_known_below_0(sensor: str) -> frozenset[str]:
+    return NOT_KNOWN_BELOW_0.get(sensor.lower().replace(" ", ""), _NOTHING)
+
+
+def count_not_known(reading: Reading) -> int:
+    """How many of the reading's values say "not known": `split` leaves them out."""
+    channels = _not_known_below_0(reading.name)
+    return sum(_is_below_0(reading.values.get(channel)) for channel in channels) if channels else 0
+
+
+def _is_below_0(value: object) -> bool:
+    return isinstance(value, float | int) and -LARGEST_NUMBER <= value < 0
 
 
 def split(reading: Reading) -> tuple[dict[str, float], dict[str, str]]:
@@ -34,7 +69,7 @@ def split(reading: Reading) -> tuple[dict[str, float], dict[str, str]]:
     values = reading.values
     if reading.accuracy is not UNSET and "accuracy" not in values:
         values = {**values, "accuracy": reading.accuracy}
-    not_known = NOT_KNOWN_BELOW_0.get(reading.name, _NOTHING)
+    not_known = _not_known_below_0(reading.name)
     numbers: dict[str, float] = {}
     texts: dict[str, str] = {}
     for channel, value in values.items():

@@ -27,11 +27,12 @@ WHERE topic = %(topic)s AND partition = %(partition)s
 """
 
 _STORED_SUMS: Final = {
-    "records read = stored + duplicates + quarantined": """
-        SELECT coalesce(sum(records), 0), coalesce(sum(messages + duplicates + quarantined), 0)
+    "records read = stored + duplicates + quarantined + deleted": """
+        SELECT coalesce(sum(records), 0), coalesce(sum(messages + duplicates + quarantined + deleted), 0)
         FROM partition_progress""",
-    "readings read = stored + duplicates + quarantined": """
-        SELECT coalesce(sum(readings), 0), coalesce(sum(readings_stored + readings_duplicate + readings_quarantined), 0)
+    "readings read = stored + duplicates + quarantined + deleted": """
+        SELECT coalesce(sum(readings), 0),
+               coalesce(sum(readings_stored + readings_duplicate + readings_quarantined + readings_deleted), 0)
         FROM partition_progress""",
     "records of all batches = records read": """
         SELECT (SELECT coalesce(sum(records), 0) FROM batch),

@@ -19,6 +19,19 @@ HOUR_NS: Final = 3600 * 10**9
 _HOUR_LIMIT: Final = 1 << 40  # hours of absurd times are cut here: any value will do that is always the same
 
 
+class Rules(NamedTuple):
+    """What the settings say of readings: older ones than `keep_days` before their arrival go to quarantine.
+
+    A message whose last reading is more than `late_after_s` older than its broker time counts as late.
+    """
+
+    keep_days: int = 1826
+    late_after_s: float = 60
+
+
+DEFAULT_RULES: Final = Rules()
+
+
 class Record(NamedTuple):
     """A Kafka record. `broker_us` is its broker time in µs since the Unix epoch, `traceparent` its trace context."""
 
@@ -58,6 +71,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     hour: int
     readings: list[tuple[int, Reading]]
     bad_readings: list[BadReading]
+    late_after_us: int = 60_000_000
 
     @property
     def identity(self) -> tuple[str, str, int, int]:
@@ -70,17 +84,23 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         return (min(times) // 1000, max(times) // 1000) if times else None
 
     @property
+    def is_late(self) -> bool:
+        """Whether it came long after its last reading."""
+        span = self.span_us
+        return span is not None and self.record.broker_us - span[1] > self.late_after_us
+
+    @property
     def payload_length(self) -> int:
         return len(self.readings) + len(self.bad_readings)
 
 
-def decode(records: Iterable[Record]) -> tuple[list[Entry], list[BadRecord]]:
+def decode(records: Iterable[Record], rules: Rules = DEFAULT_RULES) -> tuple[list[Entry], list[BadRecord]]:
     """Every record as an entry or as a bad record, each in the order of the offsets."""
     entries: list[Entry] = []
     bad_records: list[BadRecord] = []
     for record in records:
         try:
-            entries.append(_entry(record, read_record(record.value)))
+            entries.append(_entry(record, read_record(record.value), rules))
         except MessageError as error:
             bad_records.append(BadRecord(record, error.code, error.detail))
     return entries, bad_records
@@ -94,8 +114,10 @@ def first_of_each(entries: Iterable[Entry]) -> list[Entry]:
     return list(seen.values())
 
 
-def _entry(record: Record, message: Message) -> Entry:
-    readings, bad_readings = _sort_out(message.payload, record.broker_us * 1000 + AHEAD_NS)
+def _entry(record: Record, message: Message, rules: Rules) -> Entry:
+    broker_ns = record.broker_us * 1000
+    earliest_ns = max(EARLIEST_NS, broker_ns - rules.keep_days * 24 * HOUR_NS)
+    readings, bad_readings = _sort_out(message.payload, earliest_ns, broker_ns + AHEAD_NS)
     return Entry(
         record=record,
         device=message.deviceId,
@@ -104,6 +126,7 @@ def _entry(record: Record, message: Message) -> Entry:
         hour=_hour(message),
         readings=readings,
         bad_readings=bad_readings,
+        late_after_us=int(rules.late_after_s * 1e6),
     )
 
 
@@ -113,19 +136,23 @@ def _hour(message: Message) -> int:
     return max(-_HOUR_LIMIT, min(hour, _HOUR_LIMIT))
 
 
-def _sort_out(payload: list[Reading], latest_ns: int) -> tuple[list[tuple[int, Reading]], list[BadReading]]:
+def _sort_out(
+    payload: list[Reading], earliest_ns: int, latest_ns: int
+) -> tuple[list[tuple[int, Reading]], list[BadReading]]:
     readings = list(enumerate(payload))
-    if all(EARLIEST_NS <= reading.time <= latest_ns for reading in payload):
+    if all(earliest_ns <= reading.time <= latest_ns for reading in payload):
         return readings, []
-    good = [(position, reading) for position, reading in readings if EARLIEST_NS <= reading.time <= latest_ns]
+    good = [(position, reading) for position, reading in readings if earliest_ns <= reading.time <= latest_ns]
     return good, [
-        BadReading(position, *_reason(reading.time), encode_json(reading))
+        BadReading(position, *_reason(reading.time, latest_ns), encode_json(reading))
         for position, reading in readings
-        if not EARLIEST_NS <= reading.time <= latest_ns
+        if not earliest_ns <= reading.time <= latest_ns
     ]
 
 
-def _reason(time_ns: int) -> tuple[str, str]:
+def _reason(time_ns: int, latest_ns: int) -> tuple[str, str]:
+    if time_ns > latest_ns:
+        return "time_in_future", "The reading's time is more than one day after its arrival."
     if time_ns < EARLIEST_NS:
         return "time_too_early", "The reading's time is before the year 2000."
-    return "time_in_future", "The reading's time is more than one day after its arrival."
+    return "time_before_kept", "The reading is older than anything that is kept (STREAM_KEEP_60S_DAYS)."

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, date, datetime
+from typing import Final
 
 import msgspec
 from pyspark.sql import DataFrame
@@ -18,6 +19,8 @@ from services.stream.receipts import Receipt
 from services.stream.settings import StreamSettings
 from services.stream.task import store_partition
 from services.stream.trace import TracedBatch, traced_batch
+
+DAYS_AHEAD: Final = 3
 
 log = logging.getLogger(__name__)
 
@@ -63,4 +66,4 @@ def _store(records: DataFrame, batch_id: int, trace: TracedBatch) -> list[Receip
 def make_partitions(database: DatabaseSettings) -> None:
     """Make the tables' partitions of the next days, so that no reading of now lies in a default one."""
     with closing(connect(database, "stream")) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(sql.MAKE_PARTITIONS)
+        cursor.execute(sql.MAKE_PARTITIONS, (DAYS_AHEAD,))

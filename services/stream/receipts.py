@@ -34,8 +34,22 @@ class Steps:
         self._since = now
 
 
+class Came(NamedTuple):
+    """What a batch brought, sorted out: all `entries` that may be stored, of them the `new` ones, the `bad_records`;
+    and what came before its session or device was deleted: `deleted` entries and `deleted_records` bad records."""
+
+    entries: Sequence[Entry]
+    new: Sequence[Entry]
+    bad_records: Sequence[BadRecord]
+    deleted: Sequence[Entry]
+    deleted_records: int
+
+
 class Receipt(msgspec.Struct, frozen=True):
-    """Counts of one partition of a micro-batch. `duplicates` and `quarantined` count records, once each.
+    """Counts of one partition of a micro-batch. `duplicates`, `quarantined` and `deleted` count records, once each.
+
+    `deleted` came before its session or device was deleted, and is not stored again. `late` counts stored messages,
+    `not_known` values that were left out.
 
     `replayed` tells that an earlier attempt had stored the same offsets; the counts are then that attempt's.
     `seconds` holds the duration of each step, the first of which began at `began_ns` (ns since the epoch);
@@ -57,6 +71,10 @@ class Receipt(msgspec.Struct, frozen=True):
     readings_stored: int
     readings_duplicate: int
     readings_quarantined: int
+    deleted: int = 0
+    readings_deleted: int = 0
+    late: int = 0
+    not_known: int = 0
     replayed: bool = False
     seconds: dict[str, float] = {}
     began_ns: int = 0
@@ -65,32 +83,31 @@ class Receipt(msgspec.Struct, frozen=True):
     traceparents: list[str] = []
 
     @classmethod
-    def of(
-        cls,
-        batch: BatchKey,
-        entries: Sequence[Entry],
-        new: Sequence[Entry],
-        bad_records: Sequence[BadRecord],
-        quarantined: int,
-    ) -> "Receipt":
-        """Count what came (`entries`, `bad_records`) against what was new (`new`, and `quarantined` bad records)."""
-        readings, readings_new = _readings(entries), _readings(new)
-        readings_quarantined = sum(len(entry.bad_readings) for entry in new)
+    def of(cls, batch: BatchKey, came: "Came", quarantined: int, not_known: int) -> "Receipt":
+        """Count what came; `quarantined` of the bad records were not in quarantine yet."""
+        bad_records = len(came.bad_records)
+        readings_new, readings_deleted = _readings(came.new), _readings(came.deleted)
+        readings = _readings(came.entries)
+        readings_quarantined = sum(len(entry.bad_readings) for entry in came.new)
         return cls(
             *batch,
-            records=len(entries) + len(bad_records),
-            messages=len(new),
-            duplicates=len(entries) - len(new) + len(bad_records) - quarantined,
+            records=len(came.entries) + len(came.deleted) + bad_records + came.deleted_records,
+            messages=len(came.new),
+            duplicates=len(came.entries) - len(came.new) + bad_records - quarantined,
             quarantined=quarantined,
-            readings=readings,
+            readings=readings + readings_deleted,
             readings_stored=readings_new - readings_quarantined,
             readings_duplicate=readings - readings_new,
             readings_quarantined=readings_quarantined,
+            deleted=len(came.deleted) + came.deleted_records,
+            readings_deleted=readings_deleted,
+            late=sum(entry.is_late for entry in came.new),
+            not_known=not_known,
         )
 
     @classmethod
     def of_row(cls, batch: BatchKey, row: Sequence[int]) -> "Receipt":
-        """The receipt of an earlier attempt, from the eight counts of its batch row."""
+        """The receipt of an earlier attempt, from the counts of its batch row."""
         counts: dict[str, Any] = dict(zip(cls.__struct_fields__[len(batch) :], row, strict=False))
         return cls(*batch, **counts, replayed=True)
 

@@ -5,19 +5,34 @@ from typing import Final
 MAKE_PARTIAL_WINDOW: Final = """
 CREATE TEMPORARY TABLE partial_window (
     resolution smallint, series_id bigint, start timestamptz, count bigint,
-    mean double precision, m2 double precision, min double precision, max double precision
+    mean double precision, m2 double precision, min double precision, max double precision,
+    cosines double precision, sines double precision
 ) ON COMMIT DELETE ROWS
 """
 
+STORING: Final = 5_346_018
+"""Key of the advisory lock that a transaction which stores holds shared, and one that drops partitions alone."""
+
+BEGIN: Final = f"""
+SELECT pg_advisory_xact_lock_shared({STORING});
+SELECT kept, (extract(epoch FROM kept_from) * 1000000)::bigint FROM retention WHERE unit IS NOT NULL
+"""
+
 FIND_BATCH: Final = """
-SELECT records, messages, duplicates, quarantined,
-       readings, readings_stored, readings_duplicate, readings_quarantined
+SELECT records, messages, duplicates, quarantined, readings, readings_stored, readings_duplicate, readings_quarantined,
+       deleted, readings_deleted, late, not_known
 FROM batch
 WHERE query_id = %s AND batch_id = %s AND topic = %s AND partition = %s AND offset_from = %s AND offset_until = %s
 """
 
 LOCK_DEVICES: Final = """
-SELECT device_id FROM device WHERE device = ANY (%(devices)s) ORDER BY device FOR NO KEY UPDATE
+SELECT device, (extract(epoch FROM deleted_at) * 1000000)::bigint
+FROM device WHERE device = ANY (%(devices)s) ORDER BY device FOR NO KEY UPDATE
+"""
+
+FIND_DELETED: Final = """
+SELECT device, (extract(epoch FROM deleted_at) * 1000000)::bigint
+FROM device WHERE device = ANY (%(devices)s) AND deleted_at IS NOT NULL
 """
 
 _BROKER_TIME: Final = "'epoch'::timestamptz + broker_us * interval '1 microsecond'"
@@ -31,7 +46,7 @@ ON CONFLICT (device) DO NOTHING
 """
 
 FIND_SESSIONS: Final = """
-SELECT device, session, session_id
+SELECT device, session, session_id, (extract(epoch FROM session.deleted_at) * 1000000)::bigint
 FROM unnest(%(devices)s, %(sessions)s) AS wanted (device, session)
 JOIN device USING (device) JOIN session USING (device_id, session)
 """
@@ -54,12 +69,37 @@ JOIN message_ledger USING (session_id, hour)
 WHERE message_ledger.numbers @> wanted.number
 """
 
+# What is known of each hour: its messages by the ids above, its values by the columns below.
 ADD_TO_LEDGER: Final = f"""
-INSERT INTO message_ledger AS ledger (session_id, hour, numbers)
-SELECT session_id, hour, range_agg(int8range(number, number, '[]'))
-FROM {_WANTED} AS new (session_id, hour, number)
+INSERT INTO message_ledger AS ledger (session_id, hour, numbers, messages, numeric_values, text_values)
+SELECT session_id, hour, coalesce(range_agg(int8range(number, number, '[]')) FILTER (WHERE number IS NOT NULL), '{{}}'),
+       count(number), sum(numeric_values), sum(text_values)
+FROM (SELECT session_id, hour, number, 0 AS numeric_values, 0 AS text_values
+      FROM {_WANTED} AS new (session_id, hour, number)
+      UNION ALL
+      SELECT session_id, hour, NULL, numeric_values, text_values
+      FROM unnest(%(value_session_ids)s::bigint[], %(value_hours)s::bigint[], %(numeric_values)s::bigint[],
+                  %(text_values)s::bigint[]) AS counted (session_id, hour, numeric_values, text_values)) AS new
 GROUP BY session_id, hour
-ON CONFLICT (session_id, hour) DO UPDATE SET numbers = ledger.numbers + EXCLUDED.numbers
+ON CONFLICT (session_id, hour) DO UPDATE SET
+    numbers = ledger.numbers + EXCLUDED.numbers,
+    messages = ledger.messages + EXCLUDED.messages,
+    numeric_values = ledger.numeric_values + EXCLUDED.numeric_values,
+    text_values = ledger.text_values + EXCLUDED.text_values,
+    changed_at = now(),
+    counted_at = NULL
+"""
+
+ADD_TO_HOURS: Final = """
+INSERT INTO message_hour AS there (topic, partition, hour, messages, readings)
+SELECT %(topic)s, %(partition)s, hour, count(*), sum(readings)
+FROM unnest(%(hours)s::bigint[], %(readings)s::bigint[]) AS new (hour, readings)
+GROUP BY hour ORDER BY hour
+ON CONFLICT (topic, partition, hour) DO UPDATE SET
+    messages = there.messages + EXCLUDED.messages,
+    readings = there.readings + EXCLUDED.readings,
+    changed_at = now(),
+    counted_at = NULL
 """
 
 QUARANTINE: Final = """
@@ -81,9 +121,10 @@ JOIN series USING (session_id, sensor, channel)
 """
 
 MAKE_SERIES: Final = """
-INSERT INTO series (session_id, sensor, channel)
-SELECT session_id, sensor, channel
-FROM unnest(%(session_ids)s::bigint[], %(sensors)s, %(channels)s) AS wanted (session_id, sensor, channel)
+INSERT INTO series (session_id, sensor, channel, turn, is_counter)
+SELECT session_id, sensor, channel, turn, is_counter
+FROM unnest(%(session_ids)s::bigint[], %(sensors)s, %(channels)s, %(turns)s::float8[], %(counters)s::boolean[])
+     AS wanted (session_id, sensor, channel, turn, is_counter)
 WHERE NOT EXISTS (SELECT FROM series WHERE (series.session_id, series.sensor, series.channel)
                                          = (wanted.session_id, wanted.sensor, wanted.channel))
 RETURNING session_id, sensor, channel, series_id
@@ -93,17 +134,29 @@ RETURNING session_id, sensor, channel, series_id
 #     mean = mean_a + delta * n_b / n,    M2 = M2_a + M2_b + delta^2 * n_a * n_b / n.
 # PostgreSQL raises an error where a product of doubles underflows, so a delta that is nothing beside any sensor's
 # resolution counts as zero. It cannot overflow: no number beyond 1e100 is aggregated.
+# Angles (resultant is not NULL): mean and M2 follow from the sum of the resultants, see windows.py.
 _MERGE_WINDOW: Final = """
-INSERT INTO window_{resolution}s AS a (series_id, start, count, mean, m2, min, max)
-SELECT series_id, start, count, mean, m2, min, max FROM partial_window WHERE resolution = {resolution}
+INSERT INTO window_{resolution}s AS a (series_id, start, count, mean, m2, min, max, resultant)
+SELECT series_id, start, count, mean, m2, min, max, point(cosines, sines)
+FROM partial_window WHERE resolution = {resolution}
 ON CONFLICT (series_id, start) DO UPDATE SET
     count = a.count + EXCLUDED.count,
-    mean = CASE WHEN abs(EXCLUDED.mean - a.mean) < 1e-100 THEN a.mean
+    mean = CASE WHEN least(a.min, EXCLUDED.min) = greatest(a.max, EXCLUDED.max) THEN a.min
+        WHEN a.resultant + EXCLUDED.resultant IS NOT NULL THEN (
+            SELECT direction(a.resultant + EXCLUDED.resultant, turn, least(a.min, EXCLUDED.min))
+            FROM series WHERE series.series_id = a.series_id)
+        WHEN abs(EXCLUDED.mean - a.mean) < 1e-100 THEN a.mean
         ELSE a.mean + (EXCLUDED.mean - a.mean) * (EXCLUDED.count::float8 / (a.count + EXCLUDED.count)) END,
-    m2 = a.m2 + EXCLUDED.m2 + CASE WHEN abs(EXCLUDED.mean - a.mean) < 1e-100 THEN 0
-        ELSE (EXCLUDED.mean - a.mean) ^ 2 * (a.count::float8 * EXCLUDED.count / (a.count + EXCLUDED.count)) END,
+    m2 = CASE WHEN a.resultant + EXCLUDED.resultant IS NOT NULL THEN (
+            SELECT greatest(0, 2 * (a.count + EXCLUDED.count - ((a.resultant + EXCLUDED.resultant) <-> point(0, 0))))
+                   * (turn / (2 * pi())) ^ 2
+            FROM series WHERE series.series_id = a.series_id)
+        WHEN abs(EXCLUDED.mean - a.mean) < 1e-100 THEN a.m2 + EXCLUDED.m2
+        ELSE a.m2 + EXCLUDED.m2
+            + (EXCLUDED.mean - a.mean) ^ 2 * (a.count::float8 * EXCLUDED.count / (a.count + EXCLUDED.count)) END,
     min = least(a.min, EXCLUDED.min),
-    max = greatest(a.max, EXCLUDED.max);
+    max = greatest(a.max, EXCLUDED.max),
+    resultant = a.resultant + EXCLUDED.resultant;
 """
 
 MERGE_WINDOWS: Final = "".join(_MERGE_WINDOW.format(resolution=resolution) for resolution in (1, 10, 60))
@@ -114,14 +167,19 @@ UPDATE session SET
     duplicates = session.duplicates + new.duplicates,
     readings = session.readings + new.readings,
     readings_quarantined = session.readings_quarantined + new.readings_quarantined,
+    numeric_values = session.numeric_values + new.numeric_values,
+    text_values = session.text_values + new.text_values,
+    not_known = session.not_known + new.not_known,
+    late = session.late + new.late,
     first_time = least(session.first_time, 'epoch'::timestamptz + new.first_us * interval '1 microsecond'),
     last_time = greatest(session.last_time, 'epoch'::timestamptz + new.last_us * interval '1 microsecond'),
     last_seen = greatest(session.last_seen, 'epoch'::timestamptz + new.broker_us * interval '1 microsecond')
-FROM (VALUES %s) AS new (session_id, messages, duplicates, readings, readings_quarantined, first_us, last_us, broker_us)
+FROM (VALUES %s) AS new (session_id, messages, duplicates, readings, readings_quarantined,
+                         numeric_values, text_values, not_known, late, first_us, last_us, broker_us)
 WHERE session.session_id = new.session_id
 """
 
-UPDATE_SESSIONS_ROW: Final = "(%s, %s, %s, %s, %s, %s::bigint, %s::bigint, %s::bigint)"
+UPDATE_SESSIONS_ROW: Final = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::bigint, %s::bigint, %s::bigint)"
 
 UPDATE_DEVICES: Final = """
 UPDATE device SET last_seen = greatest(device.last_seen, seen.last_seen)
@@ -132,14 +190,13 @@ FROM (
 WHERE device.device_id = seen.device_id
 """
 
-_BATCH_COLUMNS: Final = (
-    "topic, partition, records, messages, duplicates, quarantined, "
-    "readings, readings_stored, readings_duplicate, readings_quarantined"
-)
-_BATCH_VALUES: Final = (
-    "%(topic)s, %(partition)s, %(records)s, %(messages)s, %(duplicates)s, %(quarantined)s, "
-    "%(readings)s, %(readings_stored)s, %(readings_duplicate)s, %(readings_quarantined)s"
-)
+_COUNTS: Final = (
+    "records", "messages", "duplicates", "quarantined", "deleted",
+    "readings", "readings_stored", "readings_duplicate", "readings_quarantined", "readings_deleted",
+    "late", "not_known",
+)  # fmt: skip
+_BATCH_COLUMNS: Final = ", ".join(("topic", "partition", *_COUNTS))
+_BATCH_VALUES: Final = ", ".join(f"%({name})s" for name in ("topic", "partition", *_COUNTS))
 
 INSERT_BATCH: Final = f"""
 INSERT INTO batch (query_id, batch_id, offset_from, offset_until, trace_id, {_BATCH_COLUMNS})
@@ -152,14 +209,7 @@ INSERT INTO partition_progress AS sums (offsets, {_BATCH_COLUMNS})
 VALUES (int8multirange(int8range(%(offset_from)s, %(offset_until)s)), {_BATCH_VALUES})
 ON CONFLICT (topic, partition) DO UPDATE SET
     offsets = sums.offsets + EXCLUDED.offsets,
-    records = sums.records + EXCLUDED.records,
-    messages = sums.messages + EXCLUDED.messages,
-    duplicates = sums.duplicates + EXCLUDED.duplicates,
-    quarantined = sums.quarantined + EXCLUDED.quarantined,
-    readings = sums.readings + EXCLUDED.readings,
-    readings_stored = sums.readings_stored + EXCLUDED.readings_stored,
-    readings_duplicate = sums.readings_duplicate + EXCLUDED.readings_duplicate,
-    readings_quarantined = sums.readings_quarantined + EXCLUDED.readings_quarantined
+    {", ".join(f"{name} = sums.{name} + EXCLUDED.{name}" for name in _COUNTS)}
 """
 
-MAKE_PARTITIONS: Final = "SELECT make_partitions(current_date - 1, current_date + 3)"
+MAKE_PARTITIONS: Final = "SELECT make_partitions(%s)"

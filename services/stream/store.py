@@ -6,9 +6,10 @@ for the second.
 """
 
 import io
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from functools import reduce
+from typing import Final, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -19,14 +20,17 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # the cl
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extras import execute_values
 
+from services.common.channels import COUNTERS, TURNS
 from services.stream import sql
-from services.stream.decode import BadRecord, Entry, Record, first_of_each
-from services.stream.receipts import BatchKey, Receipt, Steps
-from services.stream.windows import Values, windows
+from services.stream.decode import HOUR_NS, BadRecord, Entry, Record, first_of_each
+from services.stream.receipts import BatchKey, Came, Receipt, Steps
+from services.stream.sessions import Ids, lock_sessions, remember, without_deleted
+from services.stream.windows import RESOLUTIONS_S, Values, windows
 
 WHOLE_RECORD: Final = -1
-Ids = dict[tuple[str, str], int]
-"""session_id by (device, session)"""
+HOUR_US: Final = HOUR_NS // 1000
+KeptFrom = dict[str, int]
+"""Oldest time that is kept by table, in µs since the epoch."""
 
 
 def prepare(connection: Connection) -> None:
@@ -48,27 +52,67 @@ def store(
     """
     steps = Steps()
     with connection.cursor() as cursor:
+        kept_from = _begin(cursor)
         if stored := _stored_before(cursor, batch):
             return stored
-        sessions = _lock_sessions(cursor, entries)
-        new = _without_stored(cursor, first_of_each(entries), sessions)
-        quarantined = _quarantine_records(cursor, bad_records)
+        sessions, candidates, deleted = lock_sessions(cursor, entries)
+        new = _without_stored(cursor, first_of_each(candidates), sessions)
+        wanted_records = without_deleted(cursor, bad_records)
+        quarantined = _quarantine_records(cursor, wanted_records)
         _quarantine_readings(cursor, new)
         steps.end("lock")
-        values = Values(new)
-        table = windows(values) if values.number_values else None
-        steps.end("aggregate")
-        series = _series_ids(cursor, values, sessions)
-        _merge_windows(cursor, table, series)
-        _copy_texts(cursor, values, series)
-        _copy_messages(cursor, new, values, sessions)
-        _remember(cursor, entries, new, sessions)
-        receipt = Receipt.of(batch, entries, new, bad_records, quarantined)
+        values = add_values(cursor, new, sessions, kept_from, steps)
+        _copy_messages(cursor, new, values, sessions, kept_from["message"])
+        remember(cursor, candidates, new, values, sessions)
+        came = Came(candidates, new, wanted_records, deleted, len(bad_records) - len(wanted_records))
+        receipt = Receipt.of(batch, came, quarantined, sum(values.not_known))
         receipt = msgspec.structs.replace(receipt, trace_id=trace_id)
-        if not _write_batch(cursor, receipt):
+        if not write_batch(cursor, receipt):
             return _lost_race(connection, batch)
         steps.end("write")
         return msgspec.structs.replace(receipt, seconds=steps.seconds)
+
+
+def add_values(cursor: Cursor, new: Sequence[Entry], sessions: Ids, kept_from: KeptFrom, steps: Steps) -> Values:
+    """Add the entries' values to windows and text readings, and all of it to the ledger."""
+    values = Values(new)
+    table = windows(values) if values.number_values else None
+    steps.end("aggregate")
+    places = _places(cursor, values, sessions)
+    tally = Tally()
+    _merge_windows(cursor, table, places, kept_from, tally)
+    _copy_texts(cursor, values, places, kept_from["text_reading"], tally)
+    if new:
+        cursor.execute(sql.ADD_TO_LEDGER, _ledger_columns(new, sessions) | tally.columns())
+    return values
+
+
+class Tally:
+    """How many values a batch adds in each hour of each session: by (session_id, hour) numbers and texts."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0])
+
+    def add(self, session_id: int, hour: int, numbers: int, texts: int) -> None:
+        """Count values of one hour."""
+        counts = self._counts[session_id, hour]
+        counts[0] += numbers
+        counts[1] += texts
+
+    def columns(self) -> dict[str, list[int]]:
+        """Parallel columns for `sql.ADD_TO_LEDGER`."""
+        return {
+            "value_session_ids": [session_id for session_id, _ in self._counts],
+            "value_hours": [hour for _, hour in self._counts],
+            "numeric_values": [numbers for numbers, _ in self._counts.values()],
+            "text_values": [texts for _, texts in self._counts.values()],
+        }
+
+
+def _begin(cursor: Cursor) -> KeptFrom:
+    """Let no partition be dropped before this transaction ends; returns what is kept now."""
+    cursor.execute(sql.BEGIN)
+    return dict(cursor.fetchall())
 
 
 def _stored_before(cursor: Cursor, batch: BatchKey) -> Receipt | None:
@@ -86,34 +130,6 @@ def _lost_race(connection: Connection, batch: BatchKey) -> Receipt:
     return stored
 
 
-def _lock_sessions(cursor: Cursor, entries: Iterable[Entry]) -> Ids:
-    """Lock the devices, make what is missing of devices and sessions, and return the sessions' ids."""
-    newest: dict[tuple[str, str], int] = {}
-    for entry in entries:
-        key = (entry.device, entry.session)
-        newest[key] = max(newest.get(key, 0), entry.record.broker_us)
-    if not newest:
-        return {}
-    pairs = sorted(newest)
-    devices = [device for device, _ in pairs]
-    columns = {
-        "devices": devices,
-        "sessions": [session for _, session in pairs],
-        "broker_us": [newest[pair] for pair in pairs],
-    }
-    cursor.execute(sql.LOCK_DEVICES, columns)
-    if len(cursor.fetchall()) < len(set(devices)):
-        cursor.execute(sql.MAKE_DEVICES, columns)
-        cursor.execute(sql.LOCK_DEVICES, columns)
-    cursor.execute(sql.FIND_SESSIONS, columns)
-    found = cursor.fetchall()
-    if len(found) < len(pairs):
-        cursor.execute(sql.MAKE_SESSIONS, columns)
-        cursor.execute(sql.FIND_SESSIONS, columns)
-        found = cursor.fetchall()
-    return {(device, session): session_id for device, session, session_id in found}
-
-
 def _ledger_columns(entries: Sequence[Entry], sessions: Ids) -> dict[str, list[int]]:
     return {
         "session_ids": [sessions[entry.device, entry.session] for entry in entries],
@@ -123,15 +139,12 @@ def _ledger_columns(entries: Sequence[Entry], sessions: Ids) -> dict[str, list[i
 
 
 def _without_stored(cursor: Cursor, entries: list[Entry], sessions: Ids) -> list[Entry]:
-    """The entries that the ledger does not know; the ledger then knows them too."""
+    """The entries that the ledger does not know."""
     if not entries:
         return []
     cursor.execute(sql.FIND_STORED, _ledger_columns(entries, sessions))
     stored = {position for (position,) in cursor.fetchall()}
-    new = [entry for position, entry in enumerate(entries, start=1) if position not in stored]
-    if new:
-        cursor.execute(sql.ADD_TO_LEDGER, _ledger_columns(new, sessions))
-    return new
+    return [entry for position, entry in enumerate(entries, start=1) if position not in stored]
 
 
 def _quarantine_records(cursor: Cursor, bad_records: list[BadRecord]) -> int:
@@ -166,13 +179,26 @@ def _place(record: Record) -> tuple[str, int, int, int]:
     return record.topic, record.partition, record.offset, record.broker_us
 
 
-def _series_ids(cursor: Cursor, values: Values, sessions: Ids) -> list[int]:
-    """The ids of `values.series`, in their order; missing ones are made."""
+class Places(NamedTuple):
+    """Where the values of `Values.series` go, in its order: series_id and session_id."""
+
+    series: list[int]
+    sessions: list[int]
+
+
+def _places(cursor: Cursor, values: Values, sessions: Ids) -> Places:
+    """Find the ids of `values.series`; missing ones are made."""
     if not values.series:
-        return []
+        return Places([], [])
     keys = [(sessions[device, session], sensor, channel) for device, session, sensor, channel in values.series]
     session_ids, sensors, channels = (list(column) for column in zip(*keys, strict=True))
-    columns = {"session_ids": session_ids, "sensors": sensors, "channels": channels}
+    columns = {
+        "session_ids": session_ids,
+        "sensors": sensors,
+        "channels": channels,
+        "turns": [TURNS.get(channel) for channel in channels],
+        "counters": [channel in COUNTERS for channel in channels],
+    }
     cursor.execute(sql.FIND_SERIES, columns)
     found = {(session_id, sensor, channel): series_id for session_id, sensor, channel, series_id in cursor.fetchall()}
     if len(found) < len(keys):
@@ -180,32 +206,56 @@ def _series_ids(cursor: Cursor, values: Values, sessions: Ids) -> list[int]:
         found |= {
             (session_id, sensor, channel): series_id for session_id, sensor, channel, series_id in cursor.fetchall()
         }
-    return [found[key] for key in keys]
+    return Places([found[key] for key in keys], session_ids)
 
 
-def _merge_windows(cursor: Cursor, table: pa.Table | None, series: list[int]) -> None:
+def _merge_windows(cursor: Cursor, table: pa.Table | None, places: Places, kept_from: KeptFrom, tally: Tally) -> None:
     if table is None:
         return
-    table = table.set_column(1, "series_id", pc.take(pa.array(series, pa.int64()), table["series"]))
+    minutes = table.filter(pc.equal(table["resolution"], 60)).select(["series", "start", "count"])
+    for index, start, count in zip(*(column.to_pylist() for column in minutes.columns), strict=True):
+        tally.add(places.sessions[index], start // 3600, count, 0)
+    table = _kept(table, kept_from)
+    table = table.set_column(1, "series_id", pc.take(pa.array(places.series, pa.int64()), table["series"]))
     table = table.set_column(2, "start", pc.cast(table["start"], pa.timestamp("s", "UTC")))
     _copy(cursor, "partial_window", table)
     cursor.execute(sql.MERGE_WINDOWS)
 
 
-def _copy_texts(cursor: Cursor, values: Values, series: list[int]) -> None:
-    if not values.texts:
-        return
-    columns = zip(*((series[text.series], *text[1:]) for text in values.texts), strict=True)
-    names = ["series_id", "time_ns", "number", "position", "value"]
-    _copy(cursor, "text_reading", pa.table([pa.array(column) for column in columns], names))
+def _kept(table: pa.Table, kept_from: KeptFrom) -> pa.Table:
+    """The windows without those that are older than their resolution is kept."""
+    oldest = {resolution: kept_from[f"window_{resolution}s"] // 10**6 for resolution in RESOLUTIONS_S}
+    if pc.min(table["start"]).as_py() >= max(oldest.values()):
+        return table
+    too_old = [
+        pc.and_(pc.equal(table["resolution"], resolution), pc.less(table["start"], start_s))
+        for resolution, start_s in oldest.items()
+    ]
+    return table.filter(pc.invert(reduce(pc.or_, too_old)))
 
 
-def _copy_messages(cursor: Cursor, entries: list[Entry], values: Values, sessions: Ids) -> None:
-    if not entries:
+def _copy_texts(cursor: Cursor, values: Values, places: Places, kept_from_us: int, tally: Tally) -> None:
+    rows = []
+    for text in values.texts:
+        tally.add(places.sessions[text.series], text.time_ns // HOUR_NS, 0, 1)
+        if text.time_ns >= kept_from_us * 1000:
+            rows.append((places.series[text.series], *text[1:]))
+    if rows:
+        names = ["series_id", "time_ns", "number", "position", "value"]
+        _copy(cursor, "text_reading", pa.table([pa.array(column) for column in zip(*rows, strict=True)], names))
+
+
+def _copy_messages(cursor: Cursor, entries: Sequence[Entry], values: Values, sessions: Ids, kept_from_us: int) -> None:
+    kept = [
+        (entry, *counts)
+        for entry, counts in zip(entries, values.counts, strict=True)
+        if entry.record.broker_us >= kept_from_us
+    ]
+    if not kept:
         return
     compress = zstandard.ZstdCompressor(level=1).compress
     rows = []
-    for entry, (numbers, texts) in zip(entries, values.counts, strict=True):
+    for entry, numbers, texts in kept:
         span = entry.span_us or (entry.record.broker_us, entry.record.broker_us)
         rows.append(
             {
@@ -228,52 +278,17 @@ def _copy_messages(cursor: Cursor, entries: list[Entry], values: Values, session
         column = table.schema.get_field_index(name)
         table = table.set_column(column, name, pc.cast(table[name], pa.timestamp("us", "UTC")))
     _copy(cursor, "message", table)
+    add_to_hours(cursor, kept[0][0].record, [(entry.record.broker_us, len(entry.readings)) for entry, *_ in kept])
 
 
-def _remember(cursor: Cursor, entries: list[Entry], new: list[Entry], sessions: Ids) -> None:
-    """Bring the sessions' and devices' figures up to date."""
-    figures = {session_id: _Figures() for session_id in sorted(sessions.values())}
-    for entry in entries:
-        figures[sessions[entry.device, entry.session]].add_received(entry)
-    for entry in new:
-        figures[sessions[entry.device, entry.session]].add_stored(entry)
-    if figures:
-        rows = [figure.row(session_id) for session_id, figure in figures.items()]
-        execute_values(cursor, sql.UPDATE_SESSIONS, rows, sql.UPDATE_SESSIONS_ROW, page_size=len(rows))
-        cursor.execute(sql.UPDATE_DEVICES, {"session_ids": list(figures)})
+def add_to_hours(cursor: Cursor, record: Record, messages: Iterable[tuple[int, int]]) -> None:
+    """Count (broker time in µs, readings) of messages that lie in `message`, all of the partition of `record`."""
+    hours, readings = zip(*((broker_us // HOUR_US, readings) for broker_us, readings in messages), strict=True)
+    columns = {"topic": record.topic, "partition": record.partition, "hours": list(hours), "readings": list(readings)}
+    cursor.execute(sql.ADD_TO_HOURS, columns)
 
 
-@dataclass(slots=True)
-class _Figures:
-    """What a batch adds to one session's row. Times in µs since the epoch."""
-
-    received: int = 0
-    messages: int = 0
-    readings: int = 0
-    readings_quarantined: int = 0
-    first_us: int | None = None
-    last_us: int | None = None
-    broker_us: int = 0
-
-    def add_received(self, entry: Entry) -> None:
-        self.received += 1
-        self.broker_us = max(self.broker_us, entry.record.broker_us)
-
-    def add_stored(self, entry: Entry) -> None:
-        self.messages += 1
-        self.readings += len(entry.readings)
-        self.readings_quarantined += len(entry.bad_readings)
-        if span := entry.span_us:
-            self.first_us = min(self.first_us or span[0], span[0])
-            self.last_us = max(self.last_us or span[1], span[1])
-
-    def row(self, session_id: int) -> tuple[int | None, ...]:
-        duplicates = self.received - self.messages
-        counts = (self.messages, duplicates, self.readings, self.readings_quarantined)
-        return session_id, *counts, self.first_us, self.last_us, self.broker_us
-
-
-def _write_batch(cursor: Cursor, receipt: Receipt) -> bool:
+def write_batch(cursor: Cursor, receipt: Receipt) -> bool:
     """Write the batch row and add it to its partition's progress; False if the row was there already."""
     cursor.execute(sql.INSERT_BATCH, receipt.row())
     if cursor.rowcount == 0:
@@ -285,6 +300,7 @@ def _write_batch(cursor: Cursor, receipt: Receipt) -> bool:
 def _copy(cursor: Cursor, table_name: str, table: pa.Table) -> None:
     names = ", ".join(f'"{name}"' for name in table.column_names if name != "series")
     file = io.BytesIO()
-    pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(include_header=False))
+    whole = table.combine_chunks()  # where the first chunk is empty, pyarrow 26 writes zero bytes in its place
+    pyarrow.csv.write_csv(whole, file, pyarrow.csv.WriteOptions(include_header=False))
     file.seek(0)
     cursor.copy_expert(f"COPY {table_name} ({names}) FROM STDIN (FORMAT csv)", file)

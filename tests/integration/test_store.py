@@ -1,5 +1,6 @@
 """The store transaction on a real PostgreSQL: exactly once, whatever is repeated, late, odd or interrupted."""
 
+import cmath
 import json
 import math
 import random
@@ -210,6 +211,60 @@ def test_same_number_in_another_hour_is_another_message(partition, device):
     assert len(windows(partition, device)) == 2
 
 
+def test_angles_merge_to_their_circular_mean(partition, device):
+    """However bearings are spread over batches and over the wrap, a window holds the direction of all of them."""
+    generator = random.Random(11)
+    values = defaultdict(list)
+    for number in range(60):
+        second = generator.randrange(12)
+        bearing = generator.gauss(3, 20) % 360
+        reading = ("compass", NOW_NS + second * 10**9, {"magneticBearing": bearing, "yaw": 3.1})
+        partition.store(partition.records(message(device, number, reading)))
+        for resolution in (1, 10, 60):
+            values[resolution, NOW_S + second // resolution * resolution].append(bearing)
+    for resolution in (1, 10, 60):
+        for (_, _, channel, start), (count, mean, m2, _, _) in windows(partition, device, resolution).items():
+            bearings = values[resolution, start]
+            assert count == len(bearings)
+            if channel == "yaw":
+                assert (mean, round(m2, 9)) == (3.1, 0)
+                continue
+            resultant = sum(cmath.rect(1, math.radians(value)) for value in bearings)
+            assert math.isclose(mean, math.degrees(cmath.phase(resultant)) % 360, rel_tol=1e-9, abs_tol=1e-9)
+            spread = 2 * (count - abs(resultant)) * math.degrees(1) ** 2
+            assert math.isclose(m2, spread, rel_tol=1e-6, abs_tol=1e-6)
+
+
+def test_window_value_of_several_windows(partition, device):
+    """What is shown of several windows is the circular mean of an angle, a counter's maximum, else the mean."""
+    for number, (bearing, steps, x) in enumerate([(350, 7, 1.0), (10, 9, 5.0), (6, 8, 3.0)]):
+        values = {"bearing": bearing, "steps": steps, "x": x}
+        partition.store(partition.records(message(device, number, ("s", NOW_NS + number * 10**9, values))))
+    rows = partition.query(
+        """SELECT channel, window_value(is_counter, turn, sum(mean * count), sum(count), sum(resultant[0]),
+            sum(resultant[1]), min(min), max(max))
+        FROM window_1s JOIN series USING (series_id) JOIN session USING (session_id) JOIN device USING (device_id)
+        WHERE device = %s GROUP BY series_id, channel, is_counter, turn""",
+        device,
+    )
+    found = dict(rows)
+    assert math.isclose(found.pop("bearing"), 2, abs_tol=0.1)
+    assert found == {"steps": 9, "x": 3.0}
+
+
+def test_readings_older_than_a_resolution_is_kept(partition, device):
+    """Of old readings only the coarser windows are stored; the whole message and the session's figures are too."""
+    ages = {20: [10, 60], 400: [60], 1: [1, 10, 60]}
+    for number, days in enumerate(ages):
+        partition.store(partition.records(message(device, number, ("s", NOW_NS - days * 86_400 * 10**9, {"x": 1.0}))))
+    for resolution in (1, 10, 60):
+        starts = {NOW_S - days * 86_400 for days, kept in ages.items() if resolution in kept}
+        assert {start for _, _, _, start in windows(partition, device, resolution)} == {
+            start // resolution * resolution for start in starts
+        }
+    assert partition.query("SELECT count(*), sum(readings) FROM message WHERE topic = %s", partition.topic) == [(3, 3)]
+
+
 def test_devices_and_sessions_do_not_mix(partition, device):
     """Two phones with the same session, sensor and time stay two series."""
     other = f"{device}-b"
@@ -259,12 +314,12 @@ def test_session_figures(partition, device):
     one = message(device, 1, ("s", NOW_NS, {"x": 1.0}), ("s", NOW_NS + 10**9, {"x": 1.0}), ("s", 1, {"x": 1.0}))
     partition.store(partition.records(one, one))
     rows = partition.query(
-        """SELECT messages, duplicates, readings, readings_quarantined,
+        """SELECT messages, duplicates, readings, readings_quarantined, numeric_values, text_values, not_known, late,
             extract(epoch FROM first_time)::bigint, extract(epoch FROM last_time)::bigint
         FROM session JOIN device USING (device_id) WHERE device = %s""",
         device,
     )
-    assert rows == [(1, 1, 2, 1, NOW_S, NOW_S + 1)]
+    assert rows == [(1, 1, 2, 1, 2, 0, 0, 0, NOW_S, NOW_S + 1)]
 
 
 def test_whole_message_comes_back(partition, device):

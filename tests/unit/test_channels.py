@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.common.channels import split
+from services.common.channels import count_not_known, split
 from services.common.message import Reading
 
 
@@ -36,6 +36,8 @@ def test_own_accuracy_value_is_kept():
     [
         ("location", {"latitude": -51.5, "speed": -1, "bearing": -1.0}, {"latitude": -51.5}),
         ("location", {"speed": 0, "horizontalAccuracy": 0.0}, {"speed": 0.0, "horizontalAccuracy": 0.0}),
+        ("locationGps", {"latitude": 1, "speed": -1}, {"latitude": 1.0}),
+        ("watch location", {"altitude": -5, "course": -1, "courseAccuracy": -1}, {"altitude": -5.0}),
         ("battery", {"batteryLevel": -1, "x": -1}, {"x": -1.0}),
         ("other", {"speed": -1, "batteryLevel": -1}, {"speed": -1.0, "batteryLevel": -1.0}),
     ],
@@ -43,6 +45,7 @@ def test_own_accuracy_value_is_kept():
 def test_not_known_is_absent(name, values, known):
     """The app's negative "not known" values are left out, and only where they mean that."""
     assert split(reading(name, **values)) == (known, {})
+    assert count_not_known(reading(name, **values)) == len(values) - len(known)
 
 
 @pytest.mark.parametrize("value", [1.5e300, -1e101, 10**400])

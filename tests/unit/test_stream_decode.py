@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.stream.decode import AHEAD_NS, EARLIEST_NS, HOUR_NS, Record, decode, first_of_each
+from services.stream.decode import AHEAD_NS, EARLIEST_NS, HOUR_NS, Record, Rules, decode, first_of_each
 
 NOW_NS = 1_764_000_000_000_000_000
 
@@ -63,6 +63,8 @@ def test_what_is_no_message_is_a_bad_record(value):
     [
         (123_456_789, "time_too_early"),
         (EARLIEST_NS - 1, "time_too_early"),
+        (EARLIEST_NS, "time_before_kept"),
+        (NOW_NS - 1826 * 24 * HOUR_NS - 1, "time_before_kept"),
         (-(2**70), "time_too_early"),
         (NOW_NS + AHEAD_NS + 1_000, "time_in_future"),
         (4_102_444_800 * 10**9, "time_in_future"),
@@ -79,11 +81,24 @@ def test_impossible_time_costs_that_reading_only(time, reason):
     assert json.loads(bad.content)["time"] == time
 
 
-@pytest.mark.parametrize("time", [EARLIEST_NS, NOW_NS - 3 * 3600 * 10**9, NOW_NS + AHEAD_NS])
+@pytest.mark.parametrize("time", [NOW_NS - 1826 * 24 * HOUR_NS, NOW_NS - 3 * HOUR_NS, NOW_NS + AHEAD_NS])
 def test_late_and_ahead_is_data(time):
     """Hours late, years late or a day ahead: data."""
     [entry], _ = decode([record(message(time))])
     assert len(entry.readings) == 1
+
+
+def test_nothing_is_too_old_while_it_is_kept():
+    """With a longer age of the coarsest windows a reading of the year 2000 is data."""
+    [entry], _ = decode([record(message(EARLIEST_NS))], Rules(keep_days=10_000))
+    assert len(entry.readings) == 1
+
+
+@pytest.mark.parametrize(("age_s", "is_late"), [(-10, False), (60, False), (61, True), (3 * 3600, True)])
+def test_late_is_what_comes_long_after_its_last_reading(age_s, is_late):
+    """A message is late when its broker time is more than a minute after its last reading, however old its first."""
+    [entry], _ = decode([record(message(NOW_NS - 4 * HOUR_NS, NOW_NS - age_s * 10**9))])
+    assert entry.is_late == is_late
 
 
 def test_repetition_within_a_batch_counts_once():

@@ -58,6 +58,47 @@ def test_windows_equal_the_statistics_of_their_values(seed):
         assert math.isclose(row["m2"], sum((n - mean) ** 2 for n in numbers), rel_tol=1e-9, abs_tol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("channel", "values", "mean"),
+    [
+        ("bearing", [359, 1], 0),
+        ("magneticBearing", [350, 20], 5),
+        ("bearing", [90, 91, 92], 91),
+        ("bearing", [271.5], 271.5),
+        ("course", [181, 183], 182),
+        ("bearing", [350, 352], 351),
+        ("longitude", [179.9, -179.9, -179.6], -179.866666),
+        ("yaw", [3.1, -3.1], math.pi),
+        ("roll", [-0.1, 0.3], 0.1),
+        ("pitch", [-1.5, 1.5], 0),
+        ("x", [359, 1], 180),
+    ],
+)
+def test_angles_have_a_circular_mean(channel, values, mean):
+    """The mean of an angle is the direction between its values, in the range in which they come."""
+    rows = rows_of(
+        Values(entries_of([{"name": "s", "time": START_NS, "values": {channel: value}} for value in values]))
+    )
+    for row in rows.values():
+        assert math.isclose(row["mean"], mean, rel_tol=1e-6, abs_tol=1e-12)
+
+
+def test_spread_of_an_angle_is_near_the_squared_deviations():
+    """M2 of an angle is close to the sum of squared deviations, across the wrap too."""
+    values = [359.5, 0.5, 0.0, 359.0, 1.0]
+    payload = [{"name": "s", "time": START_NS, "values": {"bearing": value}} for value in values]
+    for row in rows_of(Values(entries_of(payload))).values():
+        assert math.isclose(row["m2"], 2.5, rel_tol=1e-3)
+        assert (row["min"], row["max"]) == (0.0, 359.5)
+
+
+def test_not_known_is_counted():
+    """Values that say "not known" are counted for their message."""
+    first = [{"name": "location", "time": START_NS, "values": {"speed": -1, "bearing": -1.0, "latitude": -3}}]
+    values = Values(entries_of(first, [{"name": "battery", "time": START_NS, "values": {"batteryLevel": 0.5}}]))
+    assert (values.not_known, values.counts) == ([2, 0], [(1, 0), (1, 0)])
+
+
 def test_texts_stay_rows():
     """Text values are rows with the place of their reading, beside the numbers of the same reading."""
     values = Values(

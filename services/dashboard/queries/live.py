@@ -71,7 +71,7 @@ class Look(NamedTuple):
 
 
 class WindowRow(NamedTuple):
-    """One window of one series; `start_ms` is where it begins."""
+    """One window of a series, which begins at `start_ms`. `mean`: an angle's circular mean, a counter's maximum."""
 
     series_id: int
     start_ms: float
@@ -144,18 +144,21 @@ WHERE series_id = ANY (%(series_ids)s)
   AND start <= timestamptz 'epoch' + %(until_ms)s * interval '1 millisecond'
 """
 _WINDOWS = """
-SELECT series_id, extract(epoch FROM start)::float8 * 1000, mean, min, max
-FROM {table} {range} ORDER BY series_id, start
+SELECT series_id, extract(epoch FROM start)::float8 * 1000, CASE WHEN is_counter THEN max ELSE mean END, min, max
+FROM {table} JOIN series USING (series_id) {range} ORDER BY series_id, start
 """
 _MERGED_WINDOWS = """
-SELECT series_id, extract(epoch FROM bin)::float8 * 1000, sum(mean * count) / sum(count), min(min), max(max)
-FROM (SELECT *, date_bin(make_interval(secs => %(step_s)s), start, timestamptz 'epoch') AS bin
-      FROM {table} {range}) AS part
-GROUP BY series_id, bin ORDER BY series_id, bin
+SELECT series_id, extract(epoch FROM bin)::float8 * 1000,
+       window_value(is_counter, turn, weighted, count, cosines, sines, min, max), min, max
+FROM (SELECT series_id, date_bin(make_interval(secs => %(step_s)s), start, timestamptz 'epoch') AS bin,
+             sum(mean * count) AS weighted, sum(count) AS count, sum(resultant[0]) AS cosines,
+             sum(resultant[1]) AS sines, min(min) AS min, max(max) AS max
+      FROM {table} {range} GROUP BY series_id, bin) AS merged JOIN series USING (series_id)
+ORDER BY series_id, bin
 """
 _NEWEST_WINDOWS = """
-SELECT series_id, extract(epoch FROM start)::float8 * 1000, mean, min, max
-FROM unnest(%(series_ids)s::bigint[]) AS wanted (id) CROSS JOIN LATERAL (
+SELECT wanted.id, extract(epoch FROM start)::float8 * 1000, CASE WHEN is_counter THEN max ELSE mean END, min, max
+FROM unnest(%(series_ids)s::bigint[]) AS wanted (id) JOIN series ON series_id = wanted.id CROSS JOIN LATERAL (
     SELECT * FROM window_1s WHERE series_id = wanted.id
       AND start >= timestamptz 'epoch' + %(from_ms)s * interval '1 millisecond'
     ORDER BY start DESC LIMIT 1) AS newest
