@@ -3,6 +3,7 @@
 The record is one JSON object per line; a message counts when any of its lines has status 200.
 """
 
+import cmath
 import json
 import math
 from collections import defaultdict
@@ -12,6 +13,8 @@ NOT_KNOWN_BELOW_0 = {
     "location": ["speed", "bearing", "horizontalAccuracy", "verticalAccuracy", "speedAccuracy", "bearingAccuracy"],
     "battery": ["batteryLevel"],
 }
+
+TURNS = dict.fromkeys(["yaw", "roll"], math.tau) | dict.fromkeys(["bearing", "magneticBearing", "longitude"], 360)
 
 
 def messages(record_file):
@@ -50,7 +53,16 @@ def windows(messages, resolution=1):
             for channel, value in numbers_of(reading):
                 key = message["deviceId"], message["sessionId"], reading["name"], channel, start
                 values[key].append(value)
-    return {key: (len(v), math.fsum(v) / len(v), min(v), max(v)) for key, v in values.items()}
+    return {key: (len(v), mean(key[3], v), min(v), max(v)) for key, v in values.items()}
+
+
+def mean(channel, values):
+    """The mean of one channel; of an angle the direction of the sum of its unit vectors."""
+    turn = TURNS.get(channel)
+    if turn is None:
+        return math.fsum(values) / len(values)
+    angle = cmath.phase(sum(cmath.rect(1, value * math.tau / turn) for value in values)) * turn / math.tau
+    return angle % turn if min(values) >= 0 else angle
 
 
 def texts(messages):

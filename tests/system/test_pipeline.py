@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import pytest
 
+from tests.system import reference
 from tests.system.stack import REPOSITORY, wait_until
 from tests.system.stored import compare
 
@@ -84,4 +85,4 @@ def test_replayed_recording(stack):
     for sensor, channel, count, mean in rows:
         sent = values[sensor, channel]
         assert count == len(sent)
-        assert math.isclose(mean, math.fsum(sent) / len(sent), rel_tol=1e-9)
+        assert math.isclose(mean, reference.mean(channel, sent), rel_tol=1e-9)
