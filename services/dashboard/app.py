@@ -7,11 +7,13 @@ from flask import Flask, Response, request
 
 from services.common.database import connect
 from services.common.telemetry import Tracing
-from services.dashboard import health, metrics, pictures, traces
+from services.dashboard import exports, health, metrics, pictures, traces
 from services.dashboard.database import Database
+from services.dashboard.history import History
 from services.dashboard.live import Live
 from services.dashboard.pages import PAGES, Services, shell
 from services.dashboard.queries import Queries
+from services.dashboard.queries.history import HistoryQueries
 from services.dashboard.settings import DashboardDatabaseSettings, DashboardSettings
 
 INDEX = """<!DOCTYPE html>
@@ -30,7 +32,9 @@ INDEX = """<!DOCTYPE html>
 def create_app(settings: DashboardSettings, database: DashboardDatabaseSettings) -> Flask:
     """The web application. Connects to PostgreSQL when the first page asks, not before."""
     open_connection = partial(connect, database, "dashboard", database.statement_timeout_s)
-    queries = Queries(Database(open_connection, database.connections))
+    pool = Database(open_connection, database.connections)
+    queries = Queries(pool)
+    history = History(queries, HistoryQueries(pool))
     app = Dash(
         "services.dashboard",
         title="Sensor Stream",
@@ -43,9 +47,10 @@ def create_app(settings: DashboardSettings, database: DashboardDatabaseSettings)
     )
     traces.register(app.server, Tracing("dashboard"))
     app.layout = shell.shell(PAGES)
-    shell.register(app, PAGES, Services(settings=settings, queries=queries, live=Live(queries)))
+    shell.register(app, PAGES, Services(settings=settings, queries=queries, live=Live(queries), history=history))
     health.register(app.server, queries)
     pictures.register(app.server, queries)
+    exports.register(app.server, exports.Exports(), lambda: "")
     app.server.after_request(_count_update)
     return app.server  # type: ignore[no-any-return]
 

@@ -79,7 +79,7 @@ def chunk_of(row: MessageRow, full_us: float = 0) -> Chunk:
     """Decode a stored message. Quarantined readings are left out, and points where all are older than `full_us`."""
     points: dict[str, Columns] = {}
     texts: dict[str, list[TextChange]] = {}
-    for reading in _stored_readings(row):
+    for reading in stored_readings(row):
         time_ms = time_in_ms(reading.time)
         numbers, words = split(reading)
         if numbers and row.last_us >= full_us:
@@ -154,7 +154,8 @@ def is_beyond(cursor: tuple[int, int], seen: Cursor) -> bool:
     return offset > seen.get(partition, -1)
 
 
-def _stored_readings(row: MessageRow) -> Iterable[Reading]:
+def stored_readings(row: MessageRow) -> Iterable[Reading]:
+    """The readings of a stored message, without the quarantined ones; none where its body is not there."""
     if row.readings == 0 or row.body is None:
         return []
     body: Any = zstandard.ZstdDecompressor().decompress(bytes(row.body), max_output_size=_LARGEST_BODY)

@@ -84,12 +84,13 @@ def _band(channel: str, shade: str) -> Figure:
         "mode": "lines",
         "line": {"width": 0},
         "fill": "toself",
-        "fillcolor": _faint(shade),
+        "fillcolor": faint(shade),
         "hoverinfo": "skip",
     }
 
 
-def _faint(shade: str) -> str:
+def faint(shade: str) -> str:
+    """The colour of the band around a line of that colour."""
     red, green, blue = (int(shade[start : start + 2], 16) for start in (1, 3, 5))
     return f"rgba({red},{green},{blue},{_BAND_OPACITY})"
 
@@ -116,7 +117,7 @@ def _way(kind: str, **places: list[float]) -> Figure:
 
 def _accuracy(kind: str, **places: list[float]) -> Figure:
     """The disc in which the newest place most likely is."""
-    fill = {"fill": "toself", "fillcolor": _faint(COLORS[2]), "line": {"width": 0}, "hoverinfo": "skip"}
+    fill = {"fill": "toself", "fillcolor": faint(COLORS[2]), "line": {"width": 0}, "hoverinfo": "skip"}
     return {"type": kind, "meta": {"part": "accuracy"}, "mode": "lines", **fill, **places}
 
 

@@ -1,6 +1,6 @@
 """Where messages are missing: holes in the numbers that the app counts its messages with. Pure functions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
@@ -19,24 +19,22 @@ class Gap(NamedTuple):
     last: int
 
 
-def gaps_between(messages: Iterable[NumberedSpan]) -> list[Gap]:
-    """The holes between messages, each from the end of the one before it to the beginning of the one behind it.
+def gaps_between(messages: Iterable[NumberedSpan]) -> Iterator[Gap]:
+    """The holes between messages that come in order of time, each from the end of the one before it to the next.
+
+    No more than an hour of messages is held.
 
     The app may begin to count anew; it does so at most once in the hour of a message's first reading, which is part of
     the message's identity. So the numbers are looked at hour by hour, and across an hour's end where they go on.
     """
-    found: list[Gap] = []
     before: NumberedSpan | None = None
-    for _, group in groupby(sorted(messages, key=_hour), key=_hour):
+    for _, group in groupby(messages, key=_hour):
         numbers = sorted(group)
         chain = [before, *numbers] if before is not None and numbers[0].number > before.number else numbers
-        found += [
-            Gap(a.last_ms, max(a.last_ms, b.first_ms), b.number - a.number - 1, a.number + 1, b.number - 1)
-            for a, b in pairwise(chain)
-            if b.number - a.number > 1
-        ]
+        for a, b in pairwise(chain):
+            if b.number - a.number > 1:
+                yield Gap(a.last_ms, max(a.last_ms, b.first_ms), b.number - a.number - 1, a.number + 1, b.number - 1)
         before = numbers[-1]
-    return found
 
 
 def gaps_by_hour(ranges: Sequence[HourRange], first_ms: float, last_ms: float) -> list[Gap]:

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import sqrt
 from typing import Any, Final, Literal, NamedTuple
 
@@ -10,11 +10,11 @@ import msgspec
 
 from services.dashboard.chunks import LONGEST_TEXT, chunk_of, merged_points
 from services.dashboard.database import DatabaseAwayError
-from services.dashboard.gaps import Gap, gaps_between, gaps_by_hour
+from services.dashboard.gaps import HOUR_MS, Gap, gaps_between, gaps_by_hour
 from services.dashboard.lines import Line, line_of_readings, line_of_windows
 from services.dashboard.news import session_words
-from services.dashboard.queries import Queries, SessionRow
-from services.dashboard.queries.history import HistoryQueries, SeriesOf, Window
+from services.dashboard.queries import Queries, SeriesRow, SessionRow
+from services.dashboard.queries.history import HistoryQueries, NumberedSpan, SeriesOf, Window
 from services.dashboard.ranges import EVERY_READING, floor_ms, history_step
 from services.dashboard.sensors import in_order, is_event, place
 
@@ -213,8 +213,25 @@ class History:
             numbers = self._history.numbers(session.session_id, from_ms - margin, until_ms + margin)
             if numbers:
                 return [gap for gap in gaps_between(numbers) if gap.until_ms >= from_ms and gap.from_ms <= until_ms]
-        ranges = self._history.ledger(session.session_id, int(from_ms // 3_600_000), int(until_ms // 3_600_000))
+        ranges = self._history.ledger(session.session_id, int(from_ms // HOUR_MS), int(until_ms // HOUR_MS))
         return gaps_by_hour(ranges, session.first_time_ms or from_ms, session.last_time_ms or until_ms)
+
+    def series(self, session_id: int) -> list[SeriesRow]:
+        """All series of a session."""
+        return self._queries.series(session_id)
+
+    def all_gaps(self, session: SessionRow) -> Iterator[Gap]:
+        """The missing messages of a whole recording, hour by hour: exact where they are kept."""
+        kept: list[NumberedSpan] = []
+        for hour in self._history.ledger_hours(session.session_id):
+            numbers = self._history.numbers(session.session_id, hour * HOUR_MS, (hour + 1) * HOUR_MS - 0.001)
+            if numbers:
+                yield from (gap for gap in gaps_between([*kept, *numbers]) if gap.until_ms >= hour * HOUR_MS)
+                kept = [max(numbers)]
+            else:
+                ranges = self._history.ledger(session.session_id, hour, hour)
+                yield from gaps_by_hour(ranges, session.first_time_ms or 0, session.last_time_ms or 0)
+                kept = []
 
     def _marks(self, shown: Sequence[_Shown], series: Iterable[SeriesOf]) -> list[Mark]:
         marks = []

@@ -21,6 +21,8 @@ _update_bytes = Histogram(
 )
 _sessions_followed = Gauge("dashboard_sessions_followed", "Sessions whose newest messages are held for viewers")
 
+_exports = Counter("dashboard_exports", "Exports by what was exported and how it ended", ["what", "outcome"])
+
 
 def serve(port: int) -> None:
     """Answer `/metrics` on `port` from a thread of this process."""
@@ -60,3 +62,8 @@ def record_update(size: int) -> None:
 def record_sessions_followed(count: int) -> None:
     """Say how many sessions are held for viewers."""
     _sessions_followed.set(count)
+
+
+def record_export(what: str, outcome: str) -> None:
+    """Count an export that has ended."""
+    _exports.labels(what, outcome).inc()

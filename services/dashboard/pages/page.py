@@ -6,6 +6,7 @@ from typing import Any
 
 from dash import Dash
 
+from services.dashboard.history import History
 from services.dashboard.live import Live
 from services.dashboard.queries import Queries
 from services.dashboard.settings import DashboardSettings
@@ -18,6 +19,7 @@ class Services:
     settings: DashboardSettings
     queries: Queries
     live: Live
+    history: History
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What the History page and the export ask."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from services.dashboard.database import Database
@@ -89,6 +89,7 @@ SELECT hour, lower(part), upper(part) FROM message_ledger CROSS JOIN unnest(numb
 WHERE session_id = %(session_id)s AND hour BETWEEN %(from_hour)s AND %(until_hour)s AND lower(part) < {COUNTED_END}
 ORDER BY hour, lower(part)
 """
+_LEDGER_HOURS: Final = "SELECT hour FROM message_ledger WHERE session_id = %(session_id)s ORDER BY hour"
 _BODIES: Final = f"""
 SELECT {_SPAN_COLUMNS}, readings, body FROM message WHERE session_id = %(session_id)s
   AND first_time >= timestamptz 'epoch' + %(from_ms)s * interval '1 millisecond' - {_LONGEST_MESSAGE}
@@ -98,11 +99,12 @@ ORDER BY first_time LIMIT %(limit)s
 """
 _BODIES_AFTER: Final = f"""
 SELECT {_SPAN_COLUMNS}, readings, body FROM message WHERE session_id = %(session_id)s
+  AND first_time >= timestamptz 'epoch' + %(first_us)s * interval '1 microsecond'
   AND (first_time, partition, "offset") > (timestamptz 'epoch' + %(first_us)s * interval '1 microsecond',
                                            %(partition)s, %(offset)s)
-  AND first_time >= timestamptz 'epoch' + %(first_us)s * interval '1 microsecond'
 ORDER BY first_time, partition, "offset" LIMIT {_PAGE}
 """
+_BEGINNING: Final = -62_000_000_000_000_000  # µs: the year 5
 
 
 class HistoryQueries:
@@ -150,11 +152,13 @@ class HistoryQueries:
         parameters = {"session_id": session_id, "from_ms": from_ms, "until_ms": until_ms, "limit": MOST_BODIES}
         return [MessageRow(*row) for row in self._database.rows("bodies", _BODIES, parameters)]
 
-    def all_bodies(self, session_id: int) -> Iterator[list[MessageRow]]:
-        """All kept messages of a session by time, some at a time: what is held does not grow with the session."""
-        place = {"session_id": session_id, "first_us": -(10**15), "partition": -1, "offset": -1}
-        while rows := self._database.rows("bodies_after", _BODIES_AFTER, place):
-            page = [MessageRow(*row) for row in rows]
-            yield page
-            last = page[-1]
-            place |= {"first_us": last.first_us, "partition": last.partition, "offset": last.offset}
+    def bodies_after(self, session_id: int, after: MessageRow | None) -> list[MessageRow]:
+        """The next of the session's kept messages by time, behind `after`; none behind the last one."""
+        place = (_BEGINNING, -1, -1) if after is None else (after.first_us, after.partition, after.offset)
+        parameters = {"session_id": session_id, **dict(zip(("first_us", "partition", "offset"), place, strict=True))}
+        return [MessageRow(*row) for row in self._database.rows("bodies_after", _BODIES_AFTER, parameters)]
+
+    def ledger_hours(self, session_id: int) -> list[int]:
+        """The hours (since the epoch) in which the session has messages."""
+        rows = self._database.rows("ledger_hours", _LEDGER_HOURS, {"session_id": session_id})
+        return [row[0] for row in rows]

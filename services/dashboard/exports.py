@@ -1,0 +1,151 @@
+"""Exports under way: each is a process that writes files into a directory of its own, until the file is fetched."""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from flask import Flask, Response, request, send_file
+
+from services.dashboard import metrics
+from services.dashboard.export import Order
+
+MOST_AT_ONCE: Final = 2
+MOST_WAITING: Final = 20
+KEPT_S: Final = 3600.0
+"""How long a finished export can be fetched."""
+_BROKEN: Final = "The export could not be made. The server's log says why."
+
+
+@dataclass
+class Export:
+    """One export and how far it is; `process` while it runs."""
+
+    number: str
+    order: Order
+    owner: str
+    directory: Path
+    asked_at: float
+    state: str = "waiting"
+    facts: dict[str, Any] = field(default_factory=dict)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def words(self) -> dict[str, Any]:
+        """What the page is told."""
+        return {"id": self.number, "state": self.state, **self.facts}
+
+
+class Exports:
+    """Starts exports, two at a time, and forgets them with their files when they are old."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._turns = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._exports: dict[str, Export] = {}
+
+    def start(self, order: Order, owner: str) -> Export | None:
+        """A new export of `owner`; None when too many are waiting."""
+        self._forget_old()
+        with self._lock:
+            if sum(export.state in ("waiting", "running") for export in self._exports.values()) >= MOST_WAITING:
+                return None
+            directory = Path(tempfile.mkdtemp(prefix="sensor-stream-export-"))
+            export = Export(secrets.token_urlsafe(16), order, owner, directory, self._clock())
+            self._exports[export.number] = export
+        threading.Thread(target=self._run, args=(export,), daemon=True).start()
+        return export
+
+    def find(self, number: str, owner: str) -> Export | None:
+        """The export, if it is the owner's."""
+        export = self._exports.get(number)
+        return export if export is not None and export.owner == owner else None
+
+    def end(self, export: Export) -> None:
+        """Stop it if it runs, and remove its files."""
+        with self._lock:
+            self._exports.pop(export.number, None)
+        if export.process is not None:
+            export.process.kill()
+        shutil.rmtree(export.directory, ignore_errors=True)
+
+    def _run(self, export: Export) -> None:
+        with self._turns:
+            if export.number not in self._exports:
+                return
+            export.state = "running"
+            command = [sys.executable, "-m", "services.dashboard.export", str(export.directory)]
+            environment = {**os.environ, "TMPDIR": str(export.directory)}
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)  # noqa: S603
+            export.process = process
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(msgspec.json.encode(export.order) + b"\n")
+            process.stdin.close()
+            for line in process.stdout:
+                export.facts |= json.loads(line)
+            process.stdout.close()
+            is_done = process.wait() == 0 and "name" in export.facts
+        if not is_done:
+            export.facts.setdefault("error", _BROKEN)
+        export.state = "done" if is_done else "failed"
+        metrics.record_export(export.order.what, export.state)
+
+    def _forget_old(self) -> None:
+        now = self._clock()
+        for export in list(self._exports.values()):
+            if now - export.asked_at > KEPT_S and export.state in ("done", "failed"):
+                self.end(export)
+
+
+def register(server: Flask, exports: Exports, who: Callable[[], str]) -> None:
+    """Answer `/exports`: POST begins one, GET tells how far it is and gives its file, DELETE ends it.
+
+    `who` names the person who asks: nobody else is told of an export.
+    """
+
+    @server.post("/exports")
+    def begin() -> tuple[dict[str, Any], int]:
+        try:
+            order = msgspec.convert(request.get_json(silent=True), Order)
+        except msgspec.ValidationError:
+            return {"error": "This is no order for an export."}, 400
+        export = exports.start(order, who())
+        if export is None:
+            return {"error": "Many exports are waiting. Try again in some minutes."}, 503
+        return export.words(), 202
+
+    @server.get("/exports/<number>")
+    def tell(number: str) -> tuple[dict[str, Any], int]:
+        export = exports.find(number, who())
+        return (export.words(), 200) if export else _gone()
+
+    @server.delete("/exports/<number>")
+    def end(number: str) -> tuple[dict[str, Any], int]:
+        export = exports.find(number, who())
+        if export is None:
+            return _gone()
+        exports.end(export)
+        return {"state": "ended"}, 200
+
+    @server.get("/exports/<number>/file")
+    def fetch(number: str) -> Response | tuple[dict[str, Any], int]:
+        export = exports.find(number, who())
+        if export is None or export.state != "done":
+            return _gone()
+        name = str(export.facts["name"])
+        return send_file(export.directory / name, as_attachment=True, download_name=name)
+
+
+def _gone() -> tuple[dict[str, Any], int]:
+    return {"error": "This export is not here any more. Make it again."}, 404
