@@ -5,6 +5,7 @@ holds: the ledger knows what has been stored, so that costs time and nothing els
 """
 
 import json
+import shutil
 import time
 import zlib
 from contextlib import suppress
@@ -13,6 +14,7 @@ from typing import Final
 
 _LOOKED_AT: Final = 2
 """Spark reads the newest two files of each log; older ones only wait to be deleted."""
+_KEPT_ASIDE: Final = 3
 _CRC_HEAD: Final = b"crc\0\0\0\2\0"
 """Of the checksum files that Hadoop writes: a CRC-32 for each 512 bytes follows."""
 _CRC_BYTES: Final = 512
@@ -50,9 +52,11 @@ def awaited_offsets(checkpoint: Path, topic: str) -> dict[int, int]:
 
 
 def set_aside(checkpoint: Path) -> Path:
-    """Give the checkpoint another name, for whoever wants to look at it; returns that."""
-    aside = checkpoint.with_name(f"{checkpoint.name}.broken-{time.time_ns() // 1_000_000}")
+    """Give the checkpoint another name, for whoever wants to look at it; returns that. Only the newest few are kept."""
+    aside = checkpoint.with_name(f"{checkpoint.name}.aside-{time.time_ns()}")
     checkpoint.rename(aside)
+    for old in sorted(checkpoint.parent.glob(f"{checkpoint.name}.aside-*"))[:-_KEPT_ASIDE]:
+        shutil.rmtree(old, ignore_errors=True)
     return aside
 
 

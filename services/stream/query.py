@@ -31,7 +31,7 @@ def start_query(
     """Start storing `records` in PostgreSQL, from where the checkpoint says."""
     return (
         records.writeStream.foreachBatch(_batch_function(database, tracing))
-        .option("checkpointLocation", str(settings.checkpoint_dir))
+        .option("checkpointLocation", str(settings.checkpoint))
         .trigger(processingTime=f"{settings.trigger_ms} milliseconds")
         .start()
     )

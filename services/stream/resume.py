@@ -29,7 +29,7 @@ class LossError(Exception):
 
 def prepare(settings: StreamSettings) -> None:
     """Put a checkpoint aside that cannot be used. Raises `LossError`, and `KafkaException` if no broker answers."""
-    directory = settings.checkpoint_dir
+    directory = settings.checkpoint
     if fault := checkpoint.find_fault(directory):
         log.error(_ASIDE, f"the checkpoint is broken: {fault}", checkpoint.set_aside(directory))
         return
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def _main(settings: StreamSettings, *, accept: bool) -> int:
-    directory: Path = settings.checkpoint_dir
+    directory: Path = settings.checkpoint
     fault = checkpoint.find_fault(directory)
     loss = "" if fault else find_loss(checkpoint.awaited_offsets(directory, settings.topic), kafka_offsets(settings))
     if not loss:

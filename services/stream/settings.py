@@ -19,3 +19,8 @@ class StreamSettings(KafkaSettings):
     max_records: int = setting("STREAM_MAX_RECORDS_PER_BATCH", "most records of a micro-batch, all partitions", 4000)
     metrics_port: int = setting("STREAM_METRICS_PORT", "port of the Prometheus metrics", 9102)
     log_format: str = setting("LOG_FORMAT", "json or text", "json")
+
+    @property
+    def checkpoint(self) -> Path:
+        """Spark's own directory. One below the given one, so that it can be renamed where that is a mounted volume."""
+        return self.checkpoint_dir / "query"

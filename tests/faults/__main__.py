@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults.catalogue import FAULTS, GROUPS
+from tests.faults.catalogue import APART, FAULTS, GROUPS
 from tests.faults.lab import Lab
 from tests.faults.run import Round
 from tests.faults.schedule import make_schedule
@@ -56,7 +56,9 @@ def parse():
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--faults", type=int, default=8, help="faults per round")
     parser.add_argument("--phones", type=int, default=3)
-    parser.add_argument("--only", default="kills,points", help=f"groups ({', '.join(GROUPS)}) or names, with commas")
+    parser.add_argument(
+        "--only", default="kills,points", help=f"groups ({', '.join(GROUPS | APART)}) or names, with commas"
+    )
     parser.add_argument("--patience", type=float, default=1.0, help="stretches the bounds, for a busy machine")
     parser.add_argument("--schedule", action="store_true", help="print the schedule only")
     return parser.parse_args()
@@ -64,7 +66,7 @@ def parse():
 
 def chosen(fault, only):
     wanted = only.split(",")
-    return fault.name in wanted or any(fault in GROUPS.get(group, ()) for group in wanted)
+    return fault.name in wanted or any(fault in (GROUPS | APART).get(group, ()) for group in wanted)
 
 
 def say(text):

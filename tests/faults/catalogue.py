@@ -15,6 +15,7 @@ from tests.faults.faults import (
     SecondStream,
     SpoilCheckpoint,
 )
+from tests.faults.network import Lose
 from tests.faults.poison import Poison
 
 KILLS = [
@@ -54,6 +55,11 @@ POSTGRES = [
     Slow("postgres slow 30 s", SERVER_S, 30),
 ]
 POISON = [Poison("poison records", SPARK_S)]
+_PORTS = {"kafka": "KAFKA_PORT", "postgres": "POSTGRES_PORT", "ingest": "INGEST_PORT"}
+NETWORK = [
+    *(Lose(f"cut {part} {s} s", SPARK_S, port, s) for part, port in _PORTS.items() for s in (10, 120)),
+    Lose("lossy kafka 60 s", SPARK_S, "KAFKA_PORT", 60, 0.01),
+]
 GROUPS = {
     "kills": KILLS,
     "points": POINTS,
@@ -64,5 +70,8 @@ GROUPS = {
     "postgres": POSTGRES,
     "poison": POISON,
 }
-FAULTS = {fault.name: fault for group in GROUPS.values() for fault in group}
+"""What any stack can be put through."""
+APART = {"network": NETWORK}
+"""What wants a network of its own."""
+FAULTS = {fault.name: fault for group in (GROUPS | APART).values() for fault in group}
 """Every fault by its name."""

@@ -4,6 +4,8 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 import urllib.error
 import uuid
@@ -12,7 +14,7 @@ from random import Random
 import psycopg2
 
 from tests.processes import children, command_of, descendants, environment_of, kill, runs, send
-from tests.system.stack import Stack, wait_until
+from tests.system.stack import REPOSITORY, Stack, wait_until
 
 INGEST_WORKERS = 2
 PROBES = 4  # devices enough that every partition gets one
@@ -32,7 +34,7 @@ class Lab:
 
     @property
     def checkpoint(self):
-        return self.stack.directory / "checkpoint"
+        return self.stack.directory / "checkpoint" / "query"
 
     def pids(self, target):
         """The processes that `target` names; empty while there is none."""
@@ -84,6 +86,31 @@ class Lab:
             return self.stack.query(statement, [session])[0][0]
         except psycopg2.Error:
             return 0
+
+    def finish(self, simulator, quiet_within_s=300):
+        """Let the phones end and wait until all that was acknowledged has had its time to be stored."""
+        simulator.send_signal(signal.SIGINT)
+        simulator.wait(timeout=120)
+        self.stack.wait_until_stored(quiet_within_s)
+
+    def send(self, seconds, seed=1, phones=3):
+        """Phones that send for `seconds`; returns their record when all is acknowledged."""
+        record = self.directory / f"record-{seed}-{time.time_ns()}.jsonl"
+        options = ("--phones", phones, "--seed", seed, "--record", record, "--duration", seconds)
+        assert self.stack.simulate(*options, *CONDITIONS).wait(timeout=seconds + 120) == 0
+        return record
+
+    def log_of_stream(self):
+        """What the stream has written, the runs before included."""
+        return (self.stack.directory / "logs" / "stream.log").read_text(errors="replace")
+
+    def run_of(self, *arguments):
+        """`python -m ops.local ARGUMENTS` beside the running stack: status and output."""
+        command = [sys.executable, "-m", "ops.local", *arguments]
+        result = subprocess.run(
+            command, check=False, cwd=REPOSITORY, env=self.stack.environment, capture_output=True, text=True, timeout=60
+        )
+        return result.returncode, result.stdout + result.stderr
 
     def close(self):
         """End all that runs."""

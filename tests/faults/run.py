@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import signal
 import time
 from collections import Counter
 from random import Random
@@ -38,10 +37,8 @@ class Round:
         wait_until(lambda: record.exists() and record.stat().st_size > 0, 60, "the first answer comes")
         for step in self.steps:
             self._take(step, last=step is self.steps[-1])
-        simulator.send_signal(signal.SIGINT)
-        simulator.wait(timeout=120)
         began = time.monotonic()
-        lab.stack.wait_until_stored(QUIET_WITHIN_S * self.patience)
+        lab.finish(simulator, QUIET_WITHIN_S * self.patience)
         return self._figures(record, time.monotonic() - began)
 
     def _take(self, step, *, last):

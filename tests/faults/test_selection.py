@@ -3,14 +3,7 @@
 `make test` runs this selection, `make test-faults` everything in this directory.
 """
 
-import shutil
-import tempfile
-from pathlib import Path
-
-import pytest
-
 from tests.faults.catalogue import FAULTS
-from tests.faults.lab import Lab
 from tests.faults.run import Round
 from tests.faults.schedule import make_schedule
 
@@ -23,21 +16,6 @@ SELECTION = [
     "checkpoint delete",
     "kill everything",
 ]
-
-
-@pytest.fixture(scope="module")
-def lab():
-    """A stack of its own."""
-    directory = Path(tempfile.mkdtemp(prefix="sensor-stream-faults-", dir="/tmp"))
-    directory.chmod(0o755)  # PostgreSQL's user has to enter it
-    made = Lab(directory)
-    try:
-        made.stack.start()
-        yield made
-        made.stack.stop()
-    finally:
-        made.close()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def test_same_seed_same_schedule():

@@ -79,10 +79,15 @@ def test_offsets_that_the_checkpoint_waits_for(checkpoint):
 
 
 def test_put_aside_is_kept(checkpoint):
-    """A broken checkpoint is not deleted."""
+    """A broken checkpoint is not deleted, but of many only the newest are kept."""
     aside = set_aside(checkpoint)
     assert (aside / "metadata").exists()
     assert not checkpoint.exists()
+    for _ in range(5):
+        checkpoint.mkdir()
+        newest = set_aside(checkpoint)
+    kept = sorted(checkpoint.parent.iterdir())
+    assert (len(kept), kept[-1]) == (3, newest)
 
 
 @pytest.mark.parametrize(("first", "lost"), [(9, ""), (10, ""), (13, "3 records are lost")])
