@@ -28,6 +28,50 @@ resume: $(READY) ## can the stream go on where it was? DO=--accept-loss: go on a
 tokens: $(READY) ## who may send: DO=list, DO="add anna", DO="rotate anna", DO="revoke anna"; DO=-h tells more
 	@exec $(PYTHON) -m ops.local tokens $(or $(DO),list)
 
+.PHONY: up
+up: ## deploy with Docker: build, make secrets, start, wait until all is healthy (again after any change)
+	@ops/compose up -d --build --wait && ops/compose ps --format 'table {{.Service}}\t{{.Status}}'
+
+.PHONY: up-dev
+up-dev: ## the same for developers: ports on loopback, simulated phones, source from the checkout
+	@COMPOSE_FILE=compose.prod.yml:compose.dev.yml ops/compose up -d --build --wait
+
+.PHONY: down
+down: ## stop the deployment; all data stays
+	@ops/compose --profile tools down
+
+.PHONY: logs
+logs: ## follow the logs of the deployment; SERVICE=ingest for one
+	@ops/compose logs -f --tail 100 $(SERVICE)
+
+.PHONY: status
+status: ## of the deployment: health, versions, lag, disks, certificates
+	@ops/status
+
+.PHONY: secrets
+secrets: ## make what is missing of secrets and certificates (make up does it, too)
+	@ops/compose build -q secrets && ops/compose run --rm --no-deps secrets
+
+.PHONY: renew-certs
+renew-certs: ## new certificates between the services, and a rolling restart; CERT=ingest for one
+	@ops/renew-certs $(or $(CERT),all)
+
+.PHONY: users
+users: ## who may look at the dashboard: DO=list, DO="add NAME"; DO=-h tells more
+	@ops/compose run --rm --no-deps users $(or $(DO),list)
+
+.PHONY: backup
+backup: ## of the deployment, into one file in DIR (backups)
+	@ops/backup $(or $(DIR),backups)
+
+.PHONY: restore
+restore: ## put back a backup: FILE=backups/….tar
+	@ops/backup --restore $(FILE)
+
+.PHONY: doctor
+doctor: ## what a phone will make of an address: URL=https://…/sensor_data [TOKEN_FILE=…] [CA_FILE=…]
+	@python3 -m ops.doctor $(URL) $(if $(TOKEN_FILE),--token-file $(TOKEN_FILE)) $(if $(CA_FILE),--ca-file $(CA_FILE))
+
 .PHONY: test
 test: setup test-programs lint ## all set-up, then all tests
 	@$(PYTHON) -m pytest tests

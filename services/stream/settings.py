@@ -14,6 +14,7 @@ class StreamSettings(KafkaSettings):
     checkpoint_dir: Path = setting("CHECKPOINT_DIR", "directory of Spark's checkpoint, on a disk that stays")
     jars_dir: Path = setting("SPARK_JARS_DIR", "directory with the jars of Spark's Kafka connector")
     master: str = setting("SPARK_MASTER", "Spark master; local[2,4] tries a failed task 4 times", "local[2,4]")
+    driver_host: str = setting("SPARK_DRIVER_HOST", "address by which executors reach the driver", "127.0.0.1")
     driver_memory: str = setting("SPARK_DRIVER_MEMORY", "heap of the driver's JVM", "768m")
     trigger_ms: int = setting("STREAM_TRIGGER_MS", "time between the starts of two micro-batches", 200)
     max_records: int = setting("STREAM_MAX_RECORDS_PER_BATCH", "most records of a micro-batch, all partitions", 4000)

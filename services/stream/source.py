@@ -25,7 +25,7 @@ def make_session(settings: StreamSettings) -> SparkSession:
     jars = os.pathsep.join(str(jar) for jar in sorted(settings.jars_dir.glob("*.jar")))
     options = {
         "spark.driver.memory": settings.driver_memory,
-        "spark.driver.host": "127.0.0.1",
+        "spark.driver.host": settings.driver_host,
         "spark.driver.extraClassPath": jars,
         "spark.executor.extraClassPath": jars,
         "spark.driver.extraJavaOptions": _JAVA_OPTIONS,

@@ -11,7 +11,7 @@ from services.ingest.settings import IngestSettings
 from services.stream.settings import StreamSettings
 
 KINDS = [IngestSettings, StreamSettings, DashboardSettings, DashboardDatabaseSettings]
-GIVEN_BY_THE_RUNNER = {"DATABASE_PORT", "DATABASE_USER", "INGEST_URL", "LOG_FORMAT"}
+GIVEN_BY_THE_RUNNER = {"DATABASE_PORT", "DATABASE_USER", "INGEST_URL", "LOG_FORMAT", "SPARK_DRIVER_HOST"}
 ONLY_ON_A_LAPTOP = {"INGEST_HOST", "DASHBOARD_HOST"}
 
 

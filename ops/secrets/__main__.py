@@ -1,0 +1,198 @@
+"""`python -m ops.secrets`: makes every secret and certificate of the deployment, and gives each service its own.
+
+What is there stays as it is; what is missing or ends soon is made. `authority/` and `passwords/` are for root alone
+(keep `authority/ca.key` offline if you can); `services/NAME/` holds what that service may know, for its user alone.
+"""
+
+import argparse
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+MAKE_CERTIFICATES: Final = Path(__file__).parents[1] / "kafka-ssl" / "make-certificates"
+CERTIFICATES: Final = ("broker", "admin", "ingest", "stream", "postgres")
+ROLES: Final = ("owner", "stream_writer", "ingest_reader", "dashboard", "grafana_reader", "exporter")
+SIGNED_IN: Final = ("prometheus", "alertmanager")
+"""Services whose web interface asks for a user of their own name."""
+
+
+class Service(NamedTuple):
+    """Whose files these are, and each by its name there: taken from the authority, or a password."""
+
+    user: int
+    certificates: Mapping[str, str] = MappingProxyType({})
+    passwords: Mapping[str, str] = MappingProxyType({})
+
+
+_CA: Final = {"ca.crt": "ca.crt"}
+SERVICES: Final = {
+    "kafka": Service(1000, _CA | {"broker.pem": "broker.pem"}),
+    "topics": Service(10005, _CA | {"client.pem": "admin.pem"}),
+    "postgres": Service(
+        999, {"server.crt": "postgres.crt", "server.key": "postgres.key"}, {"superuser": "postgres"}
+    ),
+    "roles": Service(999, _CA, {name: name for name in ("postgres", *ROLES)}),
+    "migrate": Service(10005, _CA, {"database": "owner"}),
+    "ingest": Service(10001, _CA | {"client.pem": "ingest.pem"}, {"database": "ingest_reader"}),
+    "tokens": Service(10001, _CA, {"database": "dashboard"}),
+    "stream": Service(10002, _CA | {"client.pem": "stream.pem"}, {"database": "stream_writer", "spark": "spark"}),
+    "spark-master": Service(10002, {}, {"spark": "spark"}),
+    "dashboard": Service(10003, _CA, {"database": "dashboard", "first_operator": "first_operator"}),
+    "users": Service(10003, _CA, {"database": "owner"}),
+    "backup": Service(999, _CA, {"superuser": "postgres"}),
+    "grafana": Service(
+        472, _CA,
+        {"admin": "grafana", "database": "grafana_reader", "prometheus": "prometheus", "alertmanager": "alertmanager"},
+    ),
+    "prometheus": Service(65534, {}, {"prometheus": "prometheus", "alertmanager": "alertmanager"}),
+    "alertmanager": Service(65534, {}, {"alertmanager": "alertmanager"}),
+    "postgres-exporter": Service(65534, _CA, {"database": "exporter"}),
+    "node-exporter": Service(65534),
+    "blackbox-exporter": Service(65534),
+}  # fmt: skip
+
+
+class SecretsError(Exception):
+    """Something cannot be made. The text is one line for the operator."""
+
+
+def main() -> int:
+    """Make and hand out; prints when each certificate ends, and never a secret."""
+    arguments = _parse()
+    directory: Path = arguments.directory
+    os.umask(0o077)
+    try:
+        for sub in ("", "authority", "passwords", "services"):
+            (directory / sub).mkdir(exist_ok=True, parents=True)
+        (directory / "services").chmod(0o711)
+        directory.chmod(0o711)
+        if arguments.renew:
+            forget_certificates(directory / "authority", arguments.renew)
+        if arguments.rotate:
+            (directory / "passwords" / arguments.rotate).unlink(missing_ok=True)
+        print(make_certificates(directory / "authority", arguments.days), end="")
+        for name, service in SERVICES.items():
+            hand_out(directory, name, service)
+        write_derived(directory, arguments.edge_name)
+    except (SecretsError, OSError) as error:
+        print(f"secrets: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m ops.secrets", description=__doc__)
+    parser.add_argument("--directory", type=Path, required=True, help="where all of them lie")
+    parser.add_argument(
+        "--edge-name", default="localhost", help="public name of the edge, for the probe that watches it"
+    )
+    parser.add_argument("--days", type=int, default=365, help="validity of new certificates (%(default)s)")
+    parser.add_argument("--renew", choices=[*CERTIFICATES, "all"], help="make this certificate again, whenever it ends")
+    passwords = sorted({password for service in SERVICES.values() for password in service.passwords.values()})
+    parser.add_argument("--rotate", choices=passwords, help="make a new password of this name")
+    return parser.parse_args()
+
+
+def forget_certificates(authority: Path, name: str) -> None:
+    """Remove one certificate, or all but the authority's own, so that it is made again."""
+    for each in CERTIFICATES if name == "all" else (name,):
+        for suffix in ("pem", "crt", "key"):
+            (authority / f"{each}.{suffix}").unlink(missing_ok=True)
+
+
+def make_certificates(authority: Path, days: int) -> str:
+    """All certificates, for the names of the services; returns a line for each. Raises `SecretsError`."""
+    command = [str(MAKE_CERTIFICATES), "--directory", str(authority), "--days", str(days)]
+    command += ["--broker-names", "kafka,localhost,127.0.0.1", "--postgres-names", "postgres,localhost,127.0.0.1"]
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    if result.returncode:
+        raise SecretsError(result.stderr.strip())
+    return result.stdout
+
+
+def hand_out(directory: Path, name: str, service: Service) -> None:
+    """Put what the service may know into its directory; what it should no longer know goes."""
+    home = directory / "services" / name
+    home.mkdir(exist_ok=True)
+    for file, source in service.certificates.items():
+        _write(home / file, (directory / "authority" / source).read_text(), service.user)
+    for file, password in service.passwords.items():
+        _write(home / file, _password(directory / "passwords" / password), service.user)
+    _give(home, service.user, 0o500)
+
+
+def write_derived(directory: Path, edge_name: str) -> None:
+    """Files that are made from the secrets: who may enter the web interfaces, when certificates end, what to probe."""
+    for name in SIGNED_IN:
+        user = SERVICES[name].user
+        hashed = _bcrypt(directory / "passwords" / name)
+        _write(directory / "services" / name / "web.yml", f"basic_auth_users:\n  {name}: {hashed}\n", user)
+        client = f"basic_auth:\n  username: {name}\n  password_file: /run/secrets/{name}\n"
+        _write(directory / "services" / name / "client.yml", client, user)
+    nobody = SERVICES["node-exporter"].user
+    _write(directory / "services" / "node-exporter" / "certificates.prom", _ends(directory / "authority"), nobody)
+    target = [{"targets": [f"https://{edge_name}/edge-livez"], "labels": {"edge": edge_name}}]
+    _write(directory / "services" / "prometheus" / "edge.json", json.dumps(target), nobody)
+
+
+def _ends(authority: Path) -> str:
+    lines = ["# HELP certificate_not_after_timestamp_seconds When the certificate ends.",
+             "# TYPE certificate_not_after_timestamp_seconds gauge"]  # fmt: skip
+    for name in ("ca", *CERTIFICATES):
+        file = authority / (f"{name}.crt" if name in ("ca", "postgres") else f"{name}.pem")
+        told = subprocess.run(
+            ["openssl", "x509", "-in", str(file), "-noout", "-enddate"], check=True, capture_output=True, text=True
+        ).stdout
+        end = datetime.strptime(told.strip().removeprefix("notAfter="), "%b %d %H:%M:%S %Y GMT").replace(tzinfo=UTC)
+        lines.append(f'certificate_not_after_timestamp_seconds{{certificate="{name}"}} {end.timestamp():.0f}')
+    return "\n".join(lines) + "\n"
+
+
+def _password(file: Path) -> str:
+    if not file.exists():
+        _write(file, secrets.token_urlsafe(32), os.geteuid())
+    return file.read_text()
+
+
+def _bcrypt(password_file: Path) -> str:
+    """The hash of a password, kept beside it: the one way of hashing that Prometheus knows."""
+    file = password_file.with_suffix(".bcrypt")
+    password = _password(password_file)
+    salt = "$2b$10$" + secrets.token_urlsafe(16).replace("-", ".").replace("_", "/")[:21] + "u"
+    if not file.exists() or file.stat().st_mtime_ns < password_file.stat().st_mtime_ns:
+        script = "my ($p, $s) = <STDIN>; chomp($p, $s); print crypt($p, $s)"
+        made = subprocess.run(
+            ["perl", "-e", script], input=f"{password}\n{salt}\n", check=True, capture_output=True, text=True
+        ).stdout
+        if not re.fullmatch(r"\$2b\$10\$[./A-Za-z0-9]{53}", made):
+            raise SecretsError("this system cannot make bcrypt hashes: use the image of the service `secrets`")
+        _write(file, made, os.geteuid())
+    return file.read_text()
+
+
+def _write(file: Path, text: str, user: int) -> None:
+    """Whole or not at all, and only when it differs; readable by `user` alone."""
+    if not (file.exists() and file.read_text() == text):
+        unfinished = file.with_name(f".{file.name}.new")
+        unfinished.write_text(text)
+        unfinished.replace(file)
+    _give(file, user, 0o400)
+
+
+def _give(path: Path, user: int, mode: int) -> None:
+    """To a service's user; without root everything stays with whoever runs this."""
+    if os.geteuid() == 0:
+        os.chown(path, user, user)
+    path.chmod(mode if os.geteuid() == 0 else mode | 0o200)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

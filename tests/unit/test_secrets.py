@@ -1,0 +1,109 @@
+"""The maker of the deployment's secrets: complete, idempotent, for each service its own and no more."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from ops.local.postgres import ROLES
+from ops.secrets.__main__ import ROLES as ROLES_WITH_PASSWORDS
+from ops.secrets.__main__ import SERVICES
+from tests.compose_file import REPOSITORY, load
+
+COMPOSE = load("compose.prod.yml")["services"]
+
+
+def make(directory, *options):
+    command = [sys.executable, "-m", "ops.secrets", "--directory", str(directory), "--edge-name", "phones.example.org"]
+    result = subprocess.run([*command, *options], check=False, cwd=REPOSITORY, capture_output=True, text=True)
+    return result.returncode, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    path = tmp_path_factory.mktemp("secrets")
+    assert make(path)[0] == 0
+    return path
+
+
+def contents(directory):
+    return {file.relative_to(directory): file.read_bytes() for file in directory.rglob("*") if file.is_file()}
+
+
+def test_every_mounted_directory_is_made_for_the_user_of_its_service():
+    """What a container mounts as its secrets is made, and owned by whom the container runs as."""
+    for name, service in COMPOSE.items():
+        for volume in service.get("volumes", []):
+            if match := re.fullmatch(r"\./secrets/services/(\S+):/run/secrets:ro", volume):
+                assert service["user"] == f"{SERVICES[match[1]].user}:{SERVICES[match[1]].user}", name
+
+
+def test_every_secret_file_that_a_service_is_told_of_is_made(directory):
+    """No container is pointed to a file that is not there."""
+    for name, service in COMPOSE.items():
+        own = {"spark-worker": "stream", "stream-tool": "stream"}.get(name, name)
+        for variable, value in service.get("environment", {}).items():
+            if value.startswith("/run/secrets/") and name != "spark-master":
+                assert (directory / "services" / own / value.removeprefix("/run/secrets/")).is_file(), (name, variable)
+
+
+def test_roles_are_those_of_the_local_stack():
+    """No role without a password, and no other."""
+    assert ROLES_WITH_PASSWORDS == ROLES
+
+
+def test_again_changes_nothing(directory):
+    """What is there stays, to the byte."""
+    before = contents(directory)
+    assert make(directory)[0] == 0
+    assert contents(directory) == before
+
+
+def test_nothing_secret_is_printed(directory):
+    """Only when each certificate ends."""
+    _, output, errors = make(directory)
+    assert re.fullmatch(r"(\S+ +ends \d{4}-\d\d-\d\d\n)+", output)
+    assert errors == ""
+
+
+def test_nobody_else_may_read(directory):
+    """Files for their owner alone; the authority's key in no service's directory."""
+    assert all(file.stat().st_mode & 0o077 == 0 for file in directory.rglob("*") if file.is_file())
+    assert [file.name for file in (directory / "services").rglob("ca.key")] == []
+
+
+def test_each_service_knows_its_own_alone(directory):
+    """Ingest cannot act as the stream, and nobody but those who need them knows the owner and the superuser."""
+    known = {name: {f.read_bytes() for f in (directory / "services" / name).iterdir()} for name in SERVICES}
+    for password, may in (("owner", {"roles", "migrate", "users"}), ("postgres", {"roles", "postgres", "backup"})):
+        secret = (directory / "passwords" / password).read_bytes()
+        assert {name for name in SERVICES if secret in known[name]} == may
+    keys = {
+        name: (directory / "services" / name / "client.pem").read_bytes() for name in ("ingest", "stream", "topics")
+    }
+    assert len(set(keys.values())) == 3
+
+
+def test_renewal_makes_one_certificate_again(tmp_path):
+    """The one that is named, for its service; all else stays."""
+    assert make(tmp_path)[0] == 0
+    before = contents(tmp_path)
+    assert make(tmp_path, "--renew", "ingest")[0] == 0
+    changed = {str(name) for name, content in contents(tmp_path).items() if before.get(name) != content}
+    assert changed - {"services/node-exporter/certificates.prom"} == {
+        "authority/ingest.pem",
+        "services/ingest/client.pem",
+    }
+
+
+def test_rotation_makes_one_password_again(tmp_path):
+    """And what is made from it: the hash by which Prometheus knows it."""
+    assert make(tmp_path)[0] == 0
+    before = contents(tmp_path)
+    assert make(tmp_path, "--rotate", "prometheus")[0] == 0
+    changed = {str(name) for name, content in contents(tmp_path).items() if before.get(name) != content}
+    assert changed == {
+        "passwords/prometheus", "passwords/prometheus.bcrypt", "services/grafana/prometheus",
+        "services/prometheus/prometheus", "services/prometheus/web.yml",
+    }  # fmt: skip
