@@ -24,7 +24,7 @@ from services.dashboard.gaps import Gap
 from services.dashboard.history import FULL_RATE_UP_TO_MS
 from services.dashboard.queries import SessionRow
 from services.dashboard.queries.history import SeriesOf
-from services.dashboard.ranges import floor_ms, history_step
+from services.dashboard.ranges import floor_ms
 
 if TYPE_CHECKING:
     from services.dashboard.export import Order, Tools
@@ -78,7 +78,7 @@ def write(order: "Order", tools: "Tools") -> tuple[Path, int]:
             gaps = tools.patiently(partial(tools.answers.gaps_of, session, *span, until_ms - from_ms))
             missing += sum(gap.missing for gap in gaps)
             rows = _readings if is_full else _windows
-            step_s = history_step(until_ms - from_ms)
+            step_s = tools.patiently(partial(tools.answers.step_of, until_ms - from_ms, from_ms))
             for row in rows(order, tools, session, (*span, step_s), gaps):
                 table.add(row)
             tools.tell(done + 1, len(sessions))

@@ -82,6 +82,8 @@ class _Clock:
 
 def _parts(panel: Panel) -> list[_Part]:
     channels = list(dict.fromkeys(line.channel for line in panel.lines))
+    if len(channels) > 1 and "accuracy" in channels:
+        channels.remove("accuracy")  # 0 to 3: a panel of its own would be all it says
     title = sensors.title(panel.sensor)
     found = []
     for group in sensors.by_unit(panel.sensor, channels):

@@ -15,7 +15,7 @@ from services.dashboard.lines import Line, line_of_readings, line_of_windows
 from services.dashboard.news import session_words
 from services.dashboard.queries import Queries, SeriesRow, SessionRow
 from services.dashboard.queries.history import HistoryQueries, NumberedSpan, SeriesOf, Window
-from services.dashboard.ranges import EVERY_READING, floor_ms, history_step
+from services.dashboard.ranges import EVERY_READING, floor_ms, history_step, kept_step
 from services.dashboard.sensors import in_order, is_event, place
 
 FULL_RATE_UP_TO_MS: Final = 60_000
@@ -160,7 +160,7 @@ class History:
             for one in shown:
                 self._add_readings(panels, answer, one, set(answer.chosen))
         if not panels:
-            answer.step = history_step(length_ms)
+            answer.step = self.step_of(length_ms, min((one.from_ms for one in shown), default=0.0))
             for one in shown:
                 own = [row for row in series if row.session_id == one.session.session_id]
                 self._add_windows(panels, answer, one, own)
@@ -205,6 +205,10 @@ class History:
             ]
         found.sort(key=lambda gap: gap.missing, reverse=True)
         return sorted(found[:MOST_GAPS])
+
+    def step_of(self, length_ms: float, from_ms: float) -> int:
+        """The step in s of the windows with which a span of that length that begins at `from_ms` is shown."""
+        return kept_step(history_step(length_ms), from_ms, self._history.kept())
 
     def gaps_of(self, session: SessionRow, from_ms: float, until_ms: float, length_ms: float) -> list[Gap]:
         """The missing messages of a recording within the span: exact where the view is short and they are kept."""

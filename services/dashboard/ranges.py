@@ -1,11 +1,13 @@
 """How much time the charts show, and at which resolution."""
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 EVERY_READING: Final = 0
 """The step of the view that shows each reading itself."""
 FULL_RATE_MS: Final = 30_000
 _STEPS_S: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
+_RESOLUTIONS_S: Final = (1, 10, 60)
 _MOST_WINDOWS: Final = 720
 _MOST_WINDOWS_OF_HISTORY: Final = 1500
 
@@ -52,6 +54,16 @@ def step_for(length_ms: float) -> int:
 def history_step(length_ms: float) -> int:
     """The shortest step in s with which at most 1500 windows cover `length_ms`; a day's for the longest spans."""
     return next((step for step in _STEPS_S if length_ms <= step * 1000 * _MOST_WINDOWS_OF_HISTORY), _STEPS_S[-1])
+
+
+def kept_step(step_s: int, from_ms: float, kept: Mapping[int, float]) -> int:
+    """`step_s`, or the next longer step made of windows that are kept from `from_ms` on.
+
+    `kept` says by resolution (s) from which time (ms) on there are windows; the coarsest are kept the longest.
+    """
+    enough = [resolution for resolution in _RESOLUTIONS_S if kept.get(resolution, 0) <= from_ms]
+    finest = enough[0] if enough else _RESOLUTIONS_S[-1]
+    return next(step for step in _STEPS_S if step >= step_s and step % finest == 0)
 
 
 def floor_ms(time_ms: float, step_s: int) -> float:

@@ -67,15 +67,25 @@ WHERE series_id = ANY (%(series_ids)s)
   AND start <= timestamptz 'epoch' + %(until_ms)s * interval '1 millisecond'
 """
 _WINDOWS: Final = """
-SELECT series_id, extract(epoch FROM start)::float8 * 1000, count, mean, m2, min, max
-FROM {table} {range} ORDER BY series_id, start
+SELECT series_id, extract(epoch FROM start)::float8 * 1000, count, CASE WHEN is_counter THEN max ELSE mean END,
+       m2, min, max
+FROM {table} JOIN series USING (series_id) {range} ORDER BY series_id, start
 """
+# The deviations of angles are those of a circle: 2 (n - |sum of unit vectors|), in the unit of the channel.
 _MERGED_WINDOWS: Final = """
-SELECT series_id, extract(epoch FROM bin)::float8 * 1000, sum(count)::bigint, sum(mean * count) / sum(count),
-       greatest(0, sum(m2) + sum(mean * mean * count) - sum(mean * count) ^ 2 / sum(count)), min(min), max(max)
-FROM (SELECT *, date_bin(make_interval(secs => %(step_s)s), start, timestamptz 'epoch') AS bin
-      FROM {table} {range}) AS part
-GROUP BY series_id, bin ORDER BY series_id, bin
+SELECT series_id, extract(epoch FROM bin)::float8 * 1000, count,
+       window_value(is_counter, turn, weighted, count, cosines, sines, min, max),
+       CASE WHEN cosines IS NULL THEN greatest(0, m2 + squares - weighted ^ 2 / count)
+            ELSE greatest(0, 2 * (count - sqrt(cosines ^ 2 + sines ^ 2))) * (turn / (2 * pi())) ^ 2 END, min, max
+FROM (SELECT series_id, date_bin(make_interval(secs => %(step_s)s), start, timestamptz 'epoch') AS bin,
+             sum(count)::bigint AS count, sum(mean * count) AS weighted, sum(mean * mean * count) AS squares,
+             sum(m2) AS m2, sum(resultant[0]) AS cosines, sum(resultant[1]) AS sines, min(min) AS min, max(max) AS max
+      FROM {table} {range} GROUP BY series_id, bin) AS merged JOIN series USING (series_id)
+ORDER BY series_id, bin
+"""
+_KEPT: Final = """
+SELECT kept, extract(epoch FROM kept_from)::float8 * 1000 FROM retention
+WHERE kept = ANY ('{window_1s,window_10s,window_60s}')
 """
 _NUMBERS: Final = f"""
 SELECT number, extract(epoch FROM first_time)::float8 * 1000, extract(epoch FROM last_time)::float8 * 1000
@@ -122,6 +132,11 @@ class HistoryQueries:
         """All series of the sessions, in the order in which they were first seen."""
         rows = self._database.rows("series_of", _SERIES_OF, {"session_ids": list(session_ids)})
         return [SeriesOf(*row) for row in rows]
+
+    def kept(self) -> dict[int, float]:
+        """From which time (ms) on there are windows, by their resolution in s."""
+        tables = {f"window_{resolution}s": resolution for resolution in (1, 10, 60)}
+        return {tables[table]: from_ms for table, from_ms in self._database.rows("kept", _KEPT)}
 
     def windows(self, series_ids: Sequence[int], step_s: int, from_ms: float, until_ms: float) -> list[Window]:
         """Windows of `step_s` seconds that begin in [from_ms, until_ms], by series and time.
