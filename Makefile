@@ -6,7 +6,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.installed
 RUN_PACKAGES := java=openjdk-17-jre-headless mvn=maven openssl=openssl psql=postgresql
-TEST_PACKAGES := chromium=chromium chromedriver=chromium-driver caddy=caddy
+TEST_PACKAGES := chromium=chromium chromedriver=chromium-driver caddy=caddy \
+	prometheus=prometheus prometheus-alertmanager=prometheus-alertmanager \
+	prometheus-postgres-exporter=prometheus-postgres-exporter prometheus-node-exporter=prometheus-node-exporter
 
 .PHONY: help
 help: ## show this
@@ -95,6 +97,10 @@ test-faults: setup test-programs ## every fault there is, with their bounds; tak
 .PHONY: bench-stream
 bench-stream: setup ## how fast the stream is, alone and in the whole stack, and how much it keeps up with
 	@$(PYTHON) -m bench.stream $(OPTIONS)
+
+.PHONY: docs
+docs: $(READY) ## write the pages that are made from the source: docs/metrics.md
+	@$(PYTHON) -m ops.metrics_page
 
 .PHONY: lint
 lint: $(READY) ## ruff and mypy

@@ -35,6 +35,8 @@ class Kafka:
     retention_days: int = 7
     retention_mib: int = 4096
     heap_mib: int = 256
+    agent: str = ""
+    """Option of Java that loads the exporter of metrics, if there is to be one."""
 
     @property
     def bootstrap_servers(self) -> str:
@@ -69,7 +71,8 @@ class Kafka:
     def command(self) -> Command:
         """The broker. Its first run writes an archive of classes, with which later ones start in half the time."""
         heap = (f"-Xms{self.heap_mib}m", f"-Xmx{self.heap_mib}m")
-        return self._java(*heap, self._class_archive(), "kafka.Kafka", str(self._configuration))
+        agent = (self.agent, "-XX:+UnlockDiagnosticVMOptions", "-XX:+AllowArchivingWithJavaAgent") if self.agent else ()
+        return self._java(*heap, *agent, self._class_archive(), "kafka.Kafka", str(self._configuration))
 
     def is_ready(self) -> bool:
         """Whether the broker takes connections; it opens its port once it can serve."""

@@ -1,14 +1,15 @@
 """The parts of the stack: what each needs, runs and answers to. Reads top to bottom like the way of the data."""
 
-import shutil
 import signal
 import sys
 from functools import partial
+from pathlib import Path
 
 from ops.local.certificates import make_certificates
 from ops.local.edge import Edge
 from ops.local.kafka import Kafka
 from ops.local.libraries import LIBRARIES, collect
+from ops.local.monitoring import jvm_agent, monitoring_parts
 from ops.local.part import Part
 from ops.local.postgres import Postgres
 from ops.local.processes import REPOSITORY, Command
@@ -24,6 +25,7 @@ def all_parts(settings: LocalSettings) -> list[Part]:
     parts = [
         libraries_part("kafka"),
         libraries_part("spark"),
+        libraries_part("kafka/exporter"),
         Part(name="certificates", prepare=partial(make_certificates, settings.certificates)),
         kafka_part(kafka(settings)),
         postgres_part(postgres(settings)),
@@ -34,8 +36,7 @@ def all_parts(settings: LocalSettings) -> list[Part]:
     ]
     if int(settings["EDGE"]) > 0:
         parts.append(edge_part(edge(settings)))
-    if shutil.which("prometheus"):
-        parts.append(prometheus_part(settings))
+    parts += monitoring_parts(settings, postgres(settings))
     if int(settings["PHONES"]) > 0:
         parts.append(simulator_part(settings))
     return parts
@@ -55,6 +56,7 @@ def kafka(settings: LocalSettings) -> Kafka:
         retention_days=int(settings["KAFKA_RETENTION_DAYS"]),
         retention_mib=int(settings["KAFKA_RETENTION_MIB"]),
         heap_mib=int(settings["KAFKA_HEAP_MIB"]),
+        agent=jvm_agent("kafka", settings.port("KAFKA_METRICS_PORT")),
     )
 
 
@@ -70,15 +72,16 @@ def postgres(settings: LocalSettings) -> Postgres:
 
 
 def libraries_part(name: str) -> Part:
-    """The jars of the broker, or of Spark's Kafka connector."""
-    return Part(name=f"{name}-jars", prepare=partial(collect, REPOSITORY / "ops" / name, LIBRARIES / name))
+    """The jars of the broker, of Spark's Kafka connector, or of the exporter of a JVM's metrics."""
+    last = Path(name).name
+    return Part(name=f"{last}-jars", prepare=partial(collect, REPOSITORY / "ops" / name, LIBRARIES / last))
 
 
 def kafka_part(broker: Kafka) -> Part:
     """The broker; ready once its topics and access rules are there."""
     return Part(
         name="kafka",
-        after=("kafka-jars", "certificates"),
+        after=("kafka-jars", "exporter-jars", "certificates"),
         prepare=broker.prepare,
         command=broker.command,
         is_ready=broker.is_ready,
@@ -118,10 +121,11 @@ def ingest_part(settings: LocalSettings) -> Part:
 
 def stream_part(settings: LocalSettings) -> Part:
     """The Spark stream; its metrics answer once its query runs."""
+    agent = {"SPARK_DRIVER_JAVA_OPTIONS": jvm_agent("spark", settings.port("SPARK_METRICS_PORT"))}
     return Part(
         name="stream",
-        after=("kafka", "postgres", "spark-jars"),
-        command=lambda: python(["services.stream"], stream_environment(settings)),
+        after=("kafka", "postgres", "spark-jars", "exporter-jars"),
+        command=lambda: python(["services.stream"], stream_environment(settings) | agent),
         is_ready=partial(answers, settings.port("STREAM_METRICS_PORT"), "/metrics"),
     )
 
@@ -169,31 +173,6 @@ def edge_part(edge: Edge) -> Part:
         prepare=edge.prepare,
         command=edge.command,
         is_ready=edge.is_ready,
-    )
-
-
-def prometheus_part(settings: LocalSettings) -> Part:
-    """Prometheus, with the local addresses in place of the deployment's."""
-    directory = settings.data / "prometheus"
-    options = [
-        f"--config.file={directory}/prometheus.yml",
-        f"--web.listen-address={HOST}:{settings['PROMETHEUS_PORT']}",
-        f"--storage.tsdb.path={directory}/data",
-        "--storage.tsdb.retention.size=512MB",
-    ]
-
-    def prepare() -> None:
-        directory.mkdir(exist_ok=True)
-        text = (REPOSITORY / "ops" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8")
-        for service, port in {"ingest": 9101, "stream": 9102, "dashboard": 9103}.items():
-            text = text.replace(f"{service}:{port}", f"{HOST}:{settings[f'{service.upper()}_METRICS_PORT']}")
-        (directory / "prometheus.yml").write_text(text, encoding="utf-8")
-
-    return Part(
-        name="prometheus",
-        prepare=prepare,
-        command=lambda: Command(["prometheus", *options]),
-        is_ready=partial(answers, settings.port("PROMETHEUS_PORT"), "/-/ready"),
     )
 
 

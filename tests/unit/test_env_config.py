@@ -11,7 +11,9 @@ from services.ingest.settings import IngestSettings
 from services.stream.settings import StreamSettings
 
 KINDS = [IngestSettings, StreamSettings, DashboardSettings, DashboardDatabaseSettings]
-GIVEN_BY_THE_RUNNER = {"DATABASE_PORT", "DATABASE_USER", "INGEST_URL", "LOG_FORMAT", "SPARK_DRIVER_HOST"}
+GIVEN_BY_THE_RUNNER = {
+    "DATABASE_PORT", "DATABASE_USER", "INGEST_URL", "LOG_FORMAT", "SPARK_DRIVER_HOST", "SPARK_DRIVER_JAVA_OPTIONS"
+}  # fmt: skip
 ONLY_ON_A_LAPTOP = {"INGEST_HOST", "DASHBOARD_HOST"}
 
 

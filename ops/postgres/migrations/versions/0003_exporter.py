@@ -1,0 +1,14 @@
+"""postgres_exporter may know when devices were last seen: how many phones record, and when all fall silent."""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.execute("GRANT SELECT (device_id, last_seen) ON device TO exporter")
+
+
+def downgrade() -> None:
+    op.execute("REVOKE SELECT (device_id, last_seen) ON device FROM exporter")

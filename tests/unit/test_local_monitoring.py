@@ -1,0 +1,24 @@
+"""Prometheus on a laptop: the deployment's configuration with local targets."""
+
+import yaml
+
+from ops.local.monitoring import localised
+from ops.local.processes import REPOSITORY
+
+CONFIGURATION = yaml.safe_load((REPOSITORY / "ops" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+
+
+def test_local_targets_take_the_place_of_found_ones():
+    """What runs here is asked at its port, with the job's other settings; what does not run is left out."""
+    made = localised(CONFIGURATION, {"ingest": 7001, "kafka": 7002})
+    jobs = {job["job_name"]: job for job in made["scrape_configs"]}
+    assert jobs.keys() == {"ingest", "kafka"}
+    assert jobs["kafka"]["static_configs"] == [{"targets": ["127.0.0.1:7002"]}]
+    assert jobs["kafka"]["scrape_interval"] == "15s"
+    assert "dns_sd_configs" not in yaml.safe_dump(made)
+
+
+def test_rules_are_those_of_the_deployment():
+    """The rules stay where they are, whatever directory Prometheus runs in."""
+    [pattern] = localised(CONFIGURATION, {})["rule_files"]
+    assert pattern == str(REPOSITORY / "ops" / "prometheus" / "rules" / "*.yml")
