@@ -20,6 +20,7 @@ LABELS = {
     "table": "tables of the schema",
     "partition": "partitions of the topic",
     "callback": "callbacks of the dashboard, named in its source",
+    "what": "what an export holds: a fixed list",
     "query": "queries of the dashboard, named in its source",
 }
 """Every label there is, with what bounds its values. What a phone sends is never among them."""
