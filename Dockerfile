@@ -108,6 +108,7 @@ RUN mkdir -p /usr/share/man/man1 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=stream-packages /opt/venv /opt/venv
 COPY --from=spark-jars /jars /opt/spark-jars
+COPY --from=kafka-exporter /jars/exporter.jar /opt/
 COPY services/stream services/stream
 COPY ops/__init__.py ops/
 COPY ops/spark ops/spark

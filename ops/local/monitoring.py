@@ -21,6 +21,9 @@ _NODE_COLLECTORS: Final = (
     "cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "textfile", "time", "timex"
 )  # fmt: skip
 
+_OF_PRODUCTION: Final = ("dns_sd_configs", "static_configs", "basic_auth")
+"""How targets are found and signed in to there."""
+
 
 def monitoring_parts(settings: LocalSettings, cluster: Postgres) -> list[Part]:
     """What of Prometheus and the exporters is installed here."""
@@ -125,7 +128,7 @@ def localised(configuration: Mapping[str, Any], ports: Mapping[str, int]) -> dic
     for job in configuration["scrape_configs"]:
         if job["job_name"] in ports:
             target = f"{HOST}:{ports[job['job_name']]}"
-            rest = {name: value for name, value in job.items() if name not in ("dns_sd_configs", "static_configs")}
+            rest = {name: value for name, value in job.items() if name not in _OF_PRODUCTION}
             jobs.append(rest | {"static_configs": [{"targets": [target]}]})
     rules = [str(REPOSITORY / "ops" / "prometheus" / pattern) for pattern in configuration["rule_files"]]
     kept = {name: value for name, value in configuration.items() if name != "alerting"}

@@ -12,7 +12,6 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -138,22 +137,10 @@ def write_derived(directory: Path, edge_name: str) -> None:
         client = f"basic_auth:\n  username: {name}\n  password_file: /run/secrets/{name}\n"
         _write(directory / "services" / name / "client.yml", client, user)
     nobody = SERVICES["node-exporter"].user
-    _write(directory / "services" / "node-exporter" / "certificates.prom", _ends(directory / "authority"), nobody)
+    ends = (directory / "authority" / "certificates.prom").read_text()
+    _write(directory / "services" / "node-exporter" / "certificates.prom", ends, nobody)
     target = [{"targets": [f"https://{edge_name}/edge-livez"], "labels": {"edge": edge_name}}]
     _write(directory / "services" / "prometheus" / "edge.json", json.dumps(target), nobody)
-
-
-def _ends(authority: Path) -> str:
-    lines = ["# HELP certificate_not_after_timestamp_seconds When the certificate ends.",
-             "# TYPE certificate_not_after_timestamp_seconds gauge"]  # fmt: skip
-    for name in ("ca", *CERTIFICATES):
-        file = authority / (f"{name}.crt" if name in ("ca", "postgres") else f"{name}.pem")
-        told = subprocess.run(
-            ["openssl", "x509", "-in", str(file), "-noout", "-enddate"], check=True, capture_output=True, text=True
-        ).stdout
-        end = datetime.strptime(told.strip().removeprefix("notAfter="), "%b %d %H:%M:%S %Y GMT").replace(tzinfo=UTC)
-        lines.append(f'certificate_not_after_timestamp_seconds{{certificate="{name}"}} {end.timestamp():.0f}')
-    return "\n".join(lines) + "\n"
 
 
 def _password(file: Path) -> str:

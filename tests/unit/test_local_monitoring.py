@@ -10,9 +10,10 @@ CONFIGURATION = yaml.safe_load((REPOSITORY / "ops" / "prometheus" / "prometheus.
 
 def test_local_targets_take_the_place_of_found_ones():
     """What runs here is asked at its port, with the job's other settings; what does not run is left out."""
-    made = localised(CONFIGURATION, {"ingest": 7001, "kafka": 7002})
+    made = localised(CONFIGURATION, {"ingest": 7001, "kafka": 7002, "prometheus": 7003})
     jobs = {job["job_name"]: job for job in made["scrape_configs"]}
-    assert jobs.keys() == {"ingest", "kafka"}
+    assert jobs.keys() == {"ingest", "kafka", "prometheus"}
+    assert "basic_auth" not in jobs["prometheus"]
     assert jobs["kafka"]["static_configs"] == [{"targets": ["127.0.0.1:7002"]}]
     assert jobs["kafka"]["scrape_interval"] == "15s"
     assert "dns_sd_configs" not in yaml.safe_dump(made)
