@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from services.common.telemetry import Tracing
 from services.ingest.admission import Admission
 from services.ingest.errors import IngestError
 from services.ingest.exchange import Answer, Desk, Exchange, MessageExchange, PageExchange
@@ -38,8 +39,8 @@ class Service:
     gunicorn wants a WSGI application; called as one it answers with Flask's pages, and takes no messages.
     """
 
-    def __init__(self, settings: IngestSettings, admission: Admission, publisher: Publisher) -> None:
-        self._desk = Desk(settings, admission, publisher)
+    def __init__(self, settings: IngestSettings, admission: Admission, publisher: Publisher, tracing: Tracing) -> None:
+        self._desk = Desk(settings, admission, publisher, tracing)
         self._pages = make_pages(admission, publisher)
         self.settings: Final = settings
 

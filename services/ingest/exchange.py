@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from services.common.telemetry import UNRECORDED, Attributes, Span, SpanKind, Tracing
 from services.ingest import metrics
 from services.ingest.admission import Admission
-from services.ingest.errors import IngestError
+from services.ingest.errors import Code, IngestError
 from services.ingest.log_limit import LimitedLog
 from services.ingest.producer import Publisher
 from services.ingest.record import Record, make_record
@@ -27,8 +28,9 @@ Page = Callable[[Environ, bytes], Reply]
 class Desk:
     """What all exchanges of a worker share."""
 
-    def __init__(self, settings: IngestSettings, admission: Admission, publisher: Publisher) -> None:
+    def __init__(self, settings: IngestSettings, admission: Admission, publisher: Publisher, tracing: Tracing) -> None:
         self.settings: Final = settings
+        self.tracing: Final = tracing
         self.admission: Final = admission
         self.publisher: Final = publisher
         self.refusals: Final = LimitedLog(period_s=1)
@@ -58,6 +60,7 @@ class Exchange:
         self._environ = environ
         self._answer = answer
         self._request_id = os.urandom(8).hex()
+        self._span = UNRECORDED
         self.open = True
 
     def begin(self) -> None:
@@ -72,8 +75,8 @@ class Exchange:
         """End the exchange with an error, unless it has ended."""
         if not self.open:
             return
-        where = {"request": self._request_id, "address": self._environ.get("REMOTE_ADDR")}
-        self._finish(self._desk.refuse(error, where, wants_words(self._environ)))
+        where = self._log_fields | {"address": self._environ.get("REMOTE_ADDR")}
+        self._finish(self._desk.refuse(error, where, wants_words(self._environ)), error.code)
 
     def _begin(self) -> None:
         """To be overridden. May raise `IngestError`."""
@@ -81,10 +84,18 @@ class Exchange:
     def _receive(self, body: bytes) -> None:
         """To be overridden. May raise `IngestError`."""
 
-    def _finish(self, reply: Reply) -> None:
+    @property
+    def _log_fields(self) -> dict[str, str]:
+        return {"request": self._request_id, **self._span.fields}
+
+    def _finish(self, reply: Reply, error: Code | None = None) -> None:
         """The one place where an exchange ends."""
         self.open = False
-        self._answer(reply._replace(fields=[*reply.fields, ("X-Request-Id", self._request_id)]))
+        fields = [*reply.fields, ("X-Request-Id", self._request_id)]
+        if self._span.trace_id is not None:
+            fields.append(("X-Trace-Id", self._span.trace_id))
+            self._span.end({"http.response.status_code": reply.status, "request.id": self._request_id}, error=error)
+        self._answer(reply._replace(fields=fields))
 
     def _step(self, step: Callable[..., None], *arguments: Any) -> None:
         """Take a step; whatever it raises is answered, never with a 500."""
@@ -93,7 +104,7 @@ class Exchange:
         except IngestError as error:
             self.refuse(error)
         except Exception:
-            log.exception("unexpected error", extra={"fields": {"request": self._request_id}})
+            log.exception("unexpected error", extra={"fields": self._log_fields})
             self.refuse(IngestError("unexpected"))
 
 
@@ -106,11 +117,13 @@ class MessageExchange(Exchange):
         self._token: Token | None = None
         self._record: Record | None = None
         self._started = self._published = 0.0
+        self._publishing: Span = UNRECORDED
 
     def _begin(self) -> None:
         if self._late or self._desk.full:
             raise IngestError("overloaded")
         self._token = self._desk.admission.sign_in(self._environ)
+        self._span = self._desk.tracing.begin("POST /sensor_data", SpanKind.SERVER, traceparent(self._environ))
         check_content(self._environ)
 
     def _receive(self, body: bytes) -> None:
@@ -121,10 +134,17 @@ class MessageExchange(Exchange):
         self._started = time.monotonic()
         metrics.record_request_started()
         body = inflate_body(self._environ, body, self._desk.settings.max_body_bytes)
-        self._record = make_record(body, self._token.header, traceparent(self._environ), self._desk.settings)
+        self._record = make_record(body, self._token.header, self._desk.settings)
         self._desk.admission.admit(self._token, self._record.key.decode())
+        self._publish(self._record)
+
+    def _publish(self, record: Record) -> None:
+        """Send the record on its way, with the trace that its reader is to go on with."""
+        self._publishing = self._span.child(f"{record.topic} publish", SpanKind.PRODUCER)
+        if self._publishing.traceparent is not None:
+            record.headers.append(("traceparent", self._publishing.traceparent.encode()))
         self._published = time.monotonic()
-        self._desk.publisher.publish(self._record, self._delivered)
+        self._desk.publisher.publish(record, self._delivered)
 
     def _delivered(self, error: IngestError | None) -> None:
         """Kafka has the record, or that is not certain; too late for an exchange that was given up."""
@@ -145,13 +165,21 @@ class MessageExchange(Exchange):
         assert self._token is not None
         metrics.record_test_push()
         who = {"device": record.key.decode(), "token": self._token.name}
-        log.info("test push received", extra={"fields": {"request": self._request_id, **who}})
+        log.info("test push received", extra={"fields": self._log_fields | who})
 
-    def _finish(self, reply: Reply) -> None:
+    def _finish(self, reply: Reply, error: Code | None = None) -> None:
         if self._started:
             self._desk.in_flight -= 1
             metrics.record_request_ended(time.monotonic() - self._started)
-        super()._finish(reply)
+        if self._record is not None and self._publishing.trace_id is not None:
+            size, topic = len(self._record.value), self._record.topic
+            attributes: Attributes = {
+                "messaging.system": "kafka",
+                "messaging.destination.name": topic,
+                "messaging.message.body.size": size,
+            }
+            self._publishing.end(attributes, error=error)
+        super()._finish(reply, error)
 
 
 class PageExchange(Exchange):

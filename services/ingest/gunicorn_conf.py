@@ -77,12 +77,13 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Deliver what is still queued, and write what is known of the tokens."""
+    """Deliver what is still queued, write what is known of the tokens, export what is left of the traces."""
     if hasattr(worker, "wsgi"):
-        from services.ingest.wsgi import publisher, token_sync
+        from services.ingest.wsgi import publisher, token_sync, tracing
 
         publisher.close()
         token_sync.close()
+        tracing.close()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -19,8 +19,8 @@ class Record(NamedTuple):
     readings: int | None
 
 
-def make_record(body: bytes, token: bytes, trace: str | None, settings: IngestSettings) -> Record:
-    """The record of a request's body, with what it is to carry of the token and of the trace.
+def make_record(body: bytes, token: bytes, settings: IngestSettings) -> Record:
+    """The record of a request's body, with what it is to carry of the token.
 
     Raises `IngestError` when the body is not a message or has too many readings.
     """
@@ -29,8 +29,6 @@ def make_record(body: bytes, token: bytes, trace: str | None, settings: IngestSe
     except MessageError as error:
         raise IngestError(error.code, error.detail) from None
     headers: Headers = [("token-id", token)]
-    if trace:
-        headers.append(("traceparent", trace.encode()))
     key = message.deviceId.encode()
     if isinstance(message, TestPush):
         return Record(settings.test_topic, key, value, headers, None)

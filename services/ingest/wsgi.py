@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException
 
 from services.common.database import DatabaseSettings, connect
 from services.common.settings import load
+from services.common.telemetry import Tracing
 from services.ingest.admission import Admission
 from services.ingest.app import Service
 from services.ingest.producer import KafkaPublisher
@@ -32,4 +33,5 @@ connect_to_tokens = partial(connect, load(DatabaseSettings, os.environ), "ingest
 token_sync = TokenSync(tokens, connect_to_tokens, settings.token_refresh_s)
 token_sync.await_attempt(_FIRST_READING_WITHIN_S)
 admission = Admission(settings, tokens, RateLimit(settings.rate, settings.burst))
-application = Service(settings, admission, publisher)
+tracing = Tracing("ingest")
+application = Service(settings, admission, publisher, tracing)

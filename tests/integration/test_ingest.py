@@ -13,10 +13,11 @@ from http.client import HTTPException
 from pathlib import Path
 
 import pytest
-from ingest_server import TOKEN, Ingest, message, numbers_of, post, read_topic, statuses
+from ingest_server import JSON, TOKEN, Ingest, message, numbers_of, post, read_topic, statuses
 
 from ops.local.processes import stop, wait_until
 from services.common.message import parse_message
+from tests.otlp import Receiver
 
 PAYLOADS = sorted((Path(__file__).parents[1] / "payloads").glob("*.json"))
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -65,6 +66,30 @@ def test_every_shape_is_a_record_in_kafka(ingest, kafka, path):
     assert newest.value() == parse_message(body)[1]
     assert dict(newest.headers())["traceparent"] == TRACE.encode()
     assert dict(newest.headers())["token-id"].isdigit()
+
+
+def test_trace_goes_from_the_request_to_the_record(kafka, new_ingest):
+    """A sampled message leaves a span for its request and one for its publishing, which its record names."""
+    sampled = {"OTEL_TRACES_SAMPLER": "always_on", "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    with Receiver() as receiver:
+        with new_ingest(kafka, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, **sampled) as ingest:
+            assert wait_until(ingest.is_ready, 20)
+            with ingest.connect() as connection:
+                connection.request("POST", "/sensor_data", message(1, "traced"), JSON)
+                answer = connection.getresponse()
+                trace_id, request_id = answer.headers["X-Trace-Id"], answer.headers["X-Request-Id"]
+                answer.read()
+                assert post(connection, b"{}")[0] == 400
+        requests = receiver.spans(name="POST /sensor_data")
+        [publish] = receiver.spans(name="sensor-messages publish")
+    [request] = [span for span in requests if span.trace_id == trace_id]
+    [refused] = [span for span in requests if span.trace_id != trace_id]
+    [record] = [record for record in read_topic(kafka, kafka.topic) if record.key() == b"traced"]
+    assert publish.parent_id == request.span_id
+    assert dict(record.headers())["traceparent"].decode() == f"00-{trace_id}-{publish.span_id}-01"
+    assert request.attributes["request.id"] == request_id
+    assert (request.failed, refused.failed) == (False, True)
+    assert f"trace_id={refused.trace_id}" in ingest.log()
 
 
 def test_messages_of_a_device_keep_their_order(ingest, kafka):

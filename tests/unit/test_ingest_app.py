@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 from werkzeug.test import Client
 
+from services.common.telemetry import Tracing
 from services.common.tokens import digest
 from services.ingest.admission import Admission
 from services.ingest.app import Service
@@ -101,7 +102,7 @@ def new_client(publisher, tokens):
     def make(**other):
         settings = dataclasses.replace(SETTINGS, **other)
         limit = RateLimit(settings.rate, settings.burst, clock=lambda: 0.0)
-        return Client(Asker(Service(settings, Admission(settings, tokens, limit), publisher)))
+        return Client(Asker(Service(settings, Admission(settings, tokens, limit), publisher, Tracing("ingest"))))
 
     return make
 
@@ -415,7 +416,9 @@ def test_token_in_the_url_counts_only_where_the_setting_says_so(new_client):
 
 def test_nobody_is_let_in_before_the_tokens_are_known(publisher):
     """Until the tokens have been read everybody is asked to come back, and readiness says why."""
-    client = Client(Asker(Service(SETTINGS, Admission(SETTINGS, TokenCache(), RateLimit(1, 1)), publisher)))
+    client = Client(
+        Asker(Service(SETTINGS, Admission(SETTINGS, TokenCache(), RateLimit(1, 1)), publisher, Tracing("ingest")))
+    )
     exchange, [reply] = begin(client)
     assert (exchange.open, json.loads(reply.body)["error"]) == (False, "tokens_not_loaded")
     ready = client.get("/readyz")
