@@ -94,6 +94,10 @@ test-system: setup test-programs ## tests of the whole running stack
 test-faults: setup test-programs ## every fault there is, with their bounds; takes long and wants the machine alone
 	@$(PYTHON) -m pytest tests/faults -m "long or not long"
 
+.PHONY: bench-ingest
+bench-ingest: setup ## how fast ingest is, beside a plain server (OPTIONS=--quick: a first look in three minutes)
+	@$(PYTHON) -m bench.ingest $(OPTIONS)
+
 .PHONY: bench-stream
 bench-stream: setup ## how fast the stream is, alone and in the whole stack, and how much it keeps up with
 	@$(PYTHON) -m bench.stream $(OPTIONS)

@@ -21,7 +21,8 @@ _POLL_S: Final = 0.001
 _LOOK_AROUND_S: Final = 0.25
 _CALLS_BETWEEN_POLLS: Final = 16
 _ACCEPTED_AT_ONCE: Final = 64
-_MOST_WAIT_FOR_A_TURN_S: Final = 0.1
+_MOST_WAIT_FOR_A_TURN_S: Final = 0.25
+_SEND_BUFFER_BYTES: Final = 1 << 16  # or a client that reads nothing would be lent megabytes by the kernel
 
 log = logging.getLogger("services.ingest")
 
@@ -40,6 +41,7 @@ class Server:
         self._listeners = list(listeners)
         for listener in listeners:
             listener.setblocking(False)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)  # its connections inherit it
             self._selector.register(listener, selectors.EVENT_READ)
         self._connections: set[Connection] = set()
         self._watched: set[Connection] = set()

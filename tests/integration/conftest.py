@@ -1,79 +1,14 @@
 """Real dependencies on free ports and in directories of their own, started by what `make run` uses."""
 
 import shutil
-import signal
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ops.local.certificates import make_certificates
-from ops.local.kafka import Kafka
-from ops.local.libraries import LIBRARIES, collect
-from ops.local.postgres import Postgres
-from ops.local.processes import REPOSITORY, last_lines, start, stop, wait_until
-from tests.ports import free_ports
-
-START_TIMEOUT_S = 60
-
-
-class Server:
-    """A server that a test may stop, kill, pause and start again; `part` says what it is made of."""
-
-    def __init__(self, part, directory):
-        self.part = part
-        self.log_file = directory / "log"
-        self.process = None
-
-    def start(self):
-        self.process = start(self.part.command(), self.log_file, f"tests:{self.log_file}")
-        ready = wait_until(self.part.is_ready, START_TIMEOUT_S, self.process)
-        assert ready, "\n".join(last_lines(self.log_file, 10))
-
-    def stop(self):
-        """End it cleanly."""
-        self.resume()
-        return stop(self.process, self.part.command().stop_signal, 20)
-
-    def kill(self):
-        """End it as a crash does."""
-        self.process.kill()
-        self.process.wait()
-
-    def pause(self):
-        """Let it hang: connections stay open and nothing is answered."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def resume(self):
-        self.process.send_signal(signal.SIGCONT)
-
-
-class KafkaServer(Server):
-    """The broker, with its topics and access rules."""
-
-    def start(self):
-        super().start()
-        self.part.make_topics()
-
-    def stop(self):
-        clean = super().stop()
-        self.part.keep_class_archive()
-        return clean
-
-    def __getattr__(self, name):
-        return getattr(self.part, name)
-
-
-class PostgresServer(Server):
-    """The cluster, with its roles and schema."""
-
-    def start(self):
-        super().start()
-        self.part.make_roles()
-        self.part.migrate()
-
-    def __getattr__(self, name):
-        return getattr(self.part, name)
+from tests.servers import make_kafka, make_postgres
 
 
 @pytest.fixture(scope="session")
@@ -94,29 +29,24 @@ def certificates(directory):
 
 @pytest.fixture(scope="session")
 def new_kafka(directory, certificates):
-    """Makes a broker of its own for a test that ends or pauses it; the caller starts and stops it."""
-    collect(REPOSITORY / "ops" / "kafka", LIBRARIES / "kafka")
+    """Makes a broker of its own, by its name; the caller starts and stops it."""
+    return partial(make_kafka, directory, certificates)
 
-    def make(name):
-        port, controller_port = free_ports(2)
-        kafka = Kafka(
-            directory=directory / name,
-            certificates=certificates,
-            libraries=LIBRARIES / "kafka",
-            port=port,
-            controller_port=controller_port,
-        )
-        kafka.prepare()
-        return KafkaServer(kafka, directory / name)
 
-    return make
+@pytest.fixture(scope="module")
+def own_kafka(new_kafka, request):
+    """A broker that the tests of one module have for themselves, and may end."""
+    server = new_kafka(f"kafka-{request.module.__name__}")
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")
 def kafka(new_kafka):
     """A broker with `bootstrap_servers`, `ca_file`, `certificate_file(principal)`, `environment(principal)`, `topic`.
 
-    Shared by all tests: who ends it starts it again, or takes one of `new_kafka`.
+    Shared by all tests: who ends it starts it again, or takes `own_kafka`.
     """
     server = new_kafka("kafka")
     server.start()
@@ -126,24 +56,24 @@ def kafka(new_kafka):
 
 @pytest.fixture(scope="session")
 def new_postgres(directory, certificates):
-    """Makes a cluster of its own for a test that ends or pauses it; the caller starts and stops it."""
+    """Makes a cluster of its own, by its name; the caller starts and stops it."""
+    return partial(make_postgres, directory, certificates)
 
-    def make(name):
-        [port] = free_ports(1)
-        postgres = Postgres(
-            directory=directory / name, certificates=certificates, secrets=directory / f"{name}-secrets", port=port
-        )
-        postgres.prepare()
-        return PostgresServer(postgres, directory / name)
 
-    return make
+@pytest.fixture(scope="module")
+def own_postgres(new_postgres, request):
+    """A cluster that the tests of one module have for themselves, and may end."""
+    server = new_postgres(f"postgres-{request.module.__name__}")
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")
 def postgres(new_postgres):
     """A cluster with roles and schema: `settings(role)`, `environment(role)`, `password_file(role)`, `ca_file`, `port`.
 
-    Shared by all tests: who ends it starts it again, or takes one of `new_postgres`.
+    Shared by all tests: who ends it starts it again, or takes `own_postgres`.
     """
     server = new_postgres("postgres")
     server.start()

@@ -145,8 +145,40 @@ def message(number, device="phone", readings=1):
 
 def read_topic(kafka, topic, principal="stream"):
     """Every record of the topic, in the order of each partition."""
+    return read_topic_from(kafka, topic, {}, principal)
+
+
+def topic_ends(kafka, topic, principal="stream"):
+    """The offset of each partition that its next record will have."""
+    with closing(_consumer(kafka, principal)) as consumer:
+        return _ends(consumer, topic)
+
+
+def read_topic_from(kafka, topic, offsets, principal="stream"):
+    """Every record of the topic from these offsets of its partitions on, in the order of each partition."""
+    with closing(_consumer(kafka, principal)) as consumer:
+        ends = _ends(consumer, topic)
+        starts = {i: offsets.get(i, 0) for i in ends}
+        consumer.assign([TopicPartition(topic, i, starts[i]) for i, end in ends.items() if end > starts[i]])
+        records = []
+        while len(records) < sum(ends.values()) - sum(starts.values()):
+            record = consumer.poll(10)
+            assert record is not None, "the topic does not answer"
+            if record.error() and record.error().code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+                raise KafkaException(record.error())
+            if not record.error():
+                records.append(record)
+        return records
+
+
+def _ends(consumer, topic):
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    return {i: consumer.get_watermark_offsets(TopicPartition(topic, i), timeout=10)[1] for i in partitions}
+
+
+def _consumer(kafka, principal):
     certificate = str(kafka.certificate_file(principal))
-    consumer = Consumer(
+    return Consumer(
         {
             "bootstrap.servers": kafka.bootstrap_servers,
             "security.protocol": "ssl",
@@ -158,19 +190,6 @@ def read_topic(kafka, topic, principal="stream"):
             "log_level": 0,
         }
     )
-    with closing(consumer):
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        ends = {i: consumer.get_watermark_offsets(TopicPartition(topic, i), timeout=10)[1] for i in partitions}
-        consumer.assign([TopicPartition(topic, i, 0) for i, end in ends.items() if end])
-        records = []
-        while len(records) < sum(ends.values()):
-            record = consumer.poll(10)
-            assert record is not None, "the topic does not answer"
-            if record.error() and record.error().code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
-                raise KafkaException(record.error())
-            if not record.error():
-                records.append(record)
-        return records
 
 
 def numbers_of(records, device):

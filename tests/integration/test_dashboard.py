@@ -32,11 +32,8 @@ ODD_SENSOR = 'flux "capacitor" <i>.{7}'
 
 
 @pytest.fixture(scope="module")
-def cluster(new_postgres):
-    server = new_postgres("dashboard-postgres")
-    server.start()
-    yield server
-    server.stop()
+def cluster(own_postgres):
+    return own_postgres
 
 
 @pytest.fixture(autouse=True)

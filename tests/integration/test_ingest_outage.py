@@ -22,12 +22,9 @@ RECOVERY_WITHIN_S = 5
 
 
 @pytest.fixture(scope="module")
-def broker(new_kafka):
+def broker(own_kafka):
     """A broker that these tests may end."""
-    server = new_kafka("kafka-outage")
-    server.start()
-    yield server
-    server.stop()
+    return own_kafka
 
 
 @pytest.fixture(scope="module")

@@ -22,12 +22,9 @@ USE_WRITTEN_WITHIN_S = 20
 
 
 @pytest.fixture(scope="module")
-def database(new_postgres):
+def database(own_postgres):
     """A cluster that these tests may end."""
-    server = new_postgres("postgres-tokens")
-    server.start()
-    yield server
-    server.stop()
+    return own_postgres
 
 
 @pytest.fixture

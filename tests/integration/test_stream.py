@@ -13,10 +13,9 @@ import uuid
 import pytest
 from confluent_kafka import Producer
 
-from ops.local.libraries import collect
+from ops.local.libraries import LIBRARIES, collect
 from ops.local.processes import REPOSITORY
 from services.common.database import connect
-from tests.integration.conftest import LIBRARIES
 from tests.ports import free_ports
 
 START_WITHIN_S = 90
@@ -56,21 +55,15 @@ def wait_until(condition, timeout_s=60.0):
 
 
 @pytest.fixture(scope="module")
-def kafka(new_kafka):
+def kafka(own_kafka):
     """A broker that holds nothing but what these tests publish."""
-    server = new_kafka("stream-kafka")
-    server.start()
-    yield server
-    server.stop()
+    return own_kafka
 
 
 @pytest.fixture(scope="module")
-def postgres(new_postgres):
+def postgres(own_postgres):
     """A database that holds nothing but what these tests store."""
-    server = new_postgres("stream-postgres")
-    server.start()
-    yield server
-    server.stop()
+    return own_postgres
 
 
 @pytest.fixture(scope="module")

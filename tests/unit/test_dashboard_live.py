@@ -11,6 +11,7 @@ from services.dashboard.feed import REFRESH_S, Feed
 from services.dashboard.live import Live
 from services.dashboard.news import Ask, cards_of, parse_ask, session_words, texts_json, windows_json
 from services.dashboard.queries import Look, MessageRow, SeriesRow, SessionRow, SpanRow, WindowRow
+from tests.clock import Clock
 
 START_MS = 1_764_000_000_000
 
@@ -85,16 +86,6 @@ class MemoryQueries:
     def text_changes(self, _are_events, _from_ms, _until_ms, _length):
         self._answer("text_changes")
         return []
-
-
-class Clock:
-    """A clock that stands until it is moved. In seconds."""
-
-    def __init__(self, now=0.0):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

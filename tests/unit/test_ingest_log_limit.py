@@ -3,21 +3,13 @@
 import logging
 
 from services.ingest.log_limit import LimitedLog
-
-
-class Clock:
-    """Stands still until it is set."""
-
-    now = 100.0
-
-    def __call__(self):
-        return self.now
+from tests.clock import Clock
 
 
 def test_first_line_then_one_per_period_with_the_number_left_out(caplog):
     """A repeated line is logged at once, then once per period, saying how many were left out."""
     caplog.set_level("INFO")
-    clock = Clock()
+    clock = Clock(100.0)
     limited = LimitedLog(10, clock)
     for clock.now in (100, 101, 109.9, 110, 111, 130):
         limited.write(logging.INFO, "a", "away", port=1)

@@ -3,20 +3,12 @@
 import pytest
 
 from services.ingest.rate import RateLimit
-
-
-class Clock:
-    """Stands still until it is set."""
-
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(1000.0)
 
 
 def test_burst_is_let_through_and_no_more(clock):

@@ -4,20 +4,12 @@ import pytest
 
 from services.common.tokens import digest
 from services.ingest.token_cache import TokenCache, TokenRow
-
-
-class Clock:
-    """Stands still until it is set."""
-
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(1000.0)
 
 
 @pytest.fixture
