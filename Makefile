@@ -103,8 +103,8 @@ bench-stream: setup ## how fast the stream is, alone and in the whole stack, and
 	@$(PYTHON) -m bench.stream $(OPTIONS)
 
 .PHONY: docs
-docs: $(READY) ## write the pages that are made from the source: docs/metrics.md
-	@$(PYTHON) -m ops.metrics_page
+docs: $(READY) ## write the pages that are made from the source: docs/metrics.md and Grafana's dashboards
+	@$(PYTHON) -m ops.metrics_page && $(PYTHON) -m ops.grafana
 
 .PHONY: lint
 lint: $(READY) ## ruff and mypy

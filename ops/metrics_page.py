@@ -3,9 +3,10 @@
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import CollectorRegistry
 
 SERVICES: Final = ("ingest", "stream", "dashboard", "simulator")
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "metrics.md"
@@ -18,17 +19,25 @@ What Kafka, PostgreSQL, the JVMs and the machine tell comes from their exporters
 """
 
 
-def declared(service: str) -> Iterator[MetricWrapperBase]:
+class Declared(NamedTuple):
+    """A metric, by the name that Prometheus knows; of a histogram without its endings."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+def declared(service: str) -> Iterator[Declared]:
     """The metrics of a service, in the order of their declaration."""
     module = importlib.import_module(f"services.{service}.metrics")
     for value in vars(module).values():
         if isinstance(value, MetricWrapperBase):
-            yield value
-
-
-def name_of(metric: MetricWrapperBase) -> str:
-    """The name as Prometheus knows it; of a histogram without its endings."""
-    return f"{metric._name}_total" if metric._type == "counter" else metric._name
+            ending = "_total" if value._type == "counter" else ""
+            yield Declared(value._name + ending, value._type, tuple(value._labelnames), value._documentation)
+        elif hasattr(value, "collect") and not isinstance(value, type | CollectorRegistry):
+            for family in value.collect():
+                yield Declared(family.name, family.type, (), family.documentation)
 
 
 def page() -> str:
@@ -38,13 +47,11 @@ def page() -> str:
 
 def _section(service: str) -> str:
     rows = [
-        f"| `{name_of(metric)}` | {metric._type} | {', '.join(f'`{label}`' for label in metric._labelnames)} |"
-        f" {metric._documentation} |"
-        for metric in declared(service)
+        f"| `{name}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {meaning} |"
+        for name, kind, labels, meaning in declared(service)
     ]
-    return "\n".join(
-        [f"## {service}\n", "| metric | kind | labels | what it says |", "| --- | --- | --- | --- |", *rows, ""]
-    )
+    head = [f"## {service}\n", "| metric | kind | labels | what it says |", "| --- | --- | --- | --- |"]
+    return "\n".join([*head, *rows, ""])
 
 
 if __name__ == "__main__":

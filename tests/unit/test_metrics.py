@@ -5,7 +5,7 @@ import re
 import pytest
 from prometheus_client import REGISTRY
 
-from ops.metrics_page import PAGE, SERVICES, declared, name_of, page
+from ops.metrics_page import PAGE, SERVICES, declared, page
 from services.stream import metrics as stream_metrics
 from services.stream.receipts import Receipt
 
@@ -26,27 +26,23 @@ LABELS = {
 """Every label there is, with what bounds its values. What a phone sends is never among them."""
 
 
-def names(pair):
-    return name_of(pair[1])
-
-
 def test_page_is_current():
     """The reference is what the declarations say; `make docs` writes it."""
     assert PAGE.read_text(encoding="utf-8") == page()
 
 
-@pytest.mark.parametrize(("service", "metric"), DECLARED, ids=map(names, DECLARED))
+@pytest.mark.parametrize(("service", "metric"), DECLARED, ids=[metric.name for _, metric in DECLARED])
 def test_metric_is_named_by_the_rules(service, metric):
     """<service>_<thing>_<unit>[_total] in base units, with an explanation."""
-    assert re.fullmatch(rf"{service}(_[a-z]+)+", name_of(metric))
-    assert not re.search(r"_(ms|milliseconds|minutes|kib|mib|kb|mb|percent)(_|$)", metric._name)
-    assert metric._documentation
+    assert re.fullmatch(rf"{service}(_[a-z]+)+", metric.name)
+    assert not re.search(r"_(ms|milliseconds|minutes|kib|mib|kb|mb|percent)(_|$)", metric.name)
+    assert metric.meaning
 
 
-@pytest.mark.parametrize(("service", "metric"), DECLARED, ids=map(names, DECLARED))
+@pytest.mark.parametrize(("service", "metric"), DECLARED, ids=[metric.name for _, metric in DECLARED])
 def test_labels_are_bounded(service, metric):  # noqa: ARG001
     """No device, session, token or sensor can be a label: only those listed, whose values are known beforehand."""
-    assert set(metric._labelnames) <= LABELS.keys()
+    assert set(metric.labels) <= LABELS.keys()
 
 
 def test_what_phones_send_grows_no_series():
