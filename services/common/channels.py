@@ -50,6 +50,11 @@ def _not_known_below_0(sensor: str) -> frozenset[str]:
     return NOT_KNOWN_BELOW_0.get(sensor.lower().replace(" ", ""), _NOTHING)
 
 
+def may_be_not_known(sensor: str) -> bool:
+    """Whether a number of this sensor may say "not known"."""
+    return bool(_not_known_below_0(sensor))
+
+
 def count_not_known(reading: Reading) -> int:
     """How many of the reading's values say "not known": `split` leaves them out."""
     channels = _not_known_below_0(reading.name)

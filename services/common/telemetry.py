@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry.context import Context
@@ -22,14 +23,15 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span as RecordingSpan
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler
 from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from services.common import logs
 
-__all__ = ["UNRECORDED", "Attributes", "Span", "SpanKind", "Tracing", "current_span"]
+__all__ = ["UNRECORDED", "Attributes", "Span", "SpanKind", "TraceChoice", "Tracing", "current_span"]
 
 Attributes = Mapping[str, str | int | float | bool]
 
@@ -116,6 +118,32 @@ def current_span() -> Span:
     return span if isinstance(span, Span) else UNRECORDED
 
 
+@dataclass(frozen=True)
+class TraceChoice:
+    """Whether a new trace is to be recorded, by its id alone: the same answer in every process that this is sent to."""
+
+    sampler: Sampler | None
+
+    @property
+    def is_on(self) -> bool:
+        return self.sampler is not None
+
+    def wants(self, name: str, trace_id: str, kind: SpanKind = SpanKind.INTERNAL) -> bool:
+        """Whether the sampler wants the trace (32 hexadecimal digits) that begins with `name`."""
+        return self.sampler is not None and _wants(self.sampler, Context(), int(trace_id, 16), name, kind)
+
+
+class _Ids(RandomIdGenerator):
+    """Random ids, but for a trace whose id is given."""
+
+    def __init__(self) -> None:
+        self.given: int | None = None
+
+    def generate_trace_id(self) -> int:
+        given, self.given = self.given, None
+        return given or super().generate_trace_id()
+
+
 class Tracing:
     """Makes the spans of one process. To be made after a fork: the exporter's thread does not survive one."""
 
@@ -129,10 +157,12 @@ class Tracing:
         _limit_warnings()
         # What is to be recorded is decided here, before any object is made for it; so the provider records all it gets.
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler
-        provider = TracerProvider(sampler=ALWAYS_ON, resource=_resource(service), shutdown_on_exit=False)
+        self._ids = _Ids()
+        provider = TracerProvider(
+            sampler=ALWAYS_ON, resource=_resource(service), id_generator=self._ids, shutdown_on_exit=False
+        )
         self._processor = BatchSpanProcessor(OTLPSpanExporter())
         provider.add_span_processor(self._processor)
-        self._ids = provider.id_generator
         self._tracer = provider.get_tracer("services")
 
     @property
@@ -158,9 +188,20 @@ class Tracing:
             return _start(self._tracer, name, kind, context or Context(), None)
         return Span(traceparent) if traceparent else UNRECORDED
 
-    def samples(self, name: str) -> bool:
-        """Whether the sampler wants a new trace that begins with `name`; asked again it may decide otherwise."""
-        return self._tracer is not None and self._is_sampled(name, SpanKind.INTERNAL, None)
+    def begin_known(self, name: str, kind: SpanKind, trace_id: str, start_ns: int) -> Span:
+        """The first span of a trace whose id (32 hexadecimal digits) is known, recorded; it began at `start_ns`.
+
+        For one thread alone.
+        """
+        if self._tracer is None:
+            return UNRECORDED
+        self._ids.given = int(trace_id, 16)
+        return _start(self._tracer, name, kind, Context(), start_ns)
+
+    @property
+    def choice(self) -> TraceChoice:
+        """What decides about traces whose ids are known."""
+        return TraceChoice(self._sampler if self._tracer else None)
 
     def close(self) -> None:
         """Export what is left; a receiver that does not answer is waited for two seconds at most."""
@@ -171,8 +212,11 @@ class Tracing:
 
     def _is_sampled(self, name: str, kind: SpanKind, context: Context | None) -> bool:
         trace_id = get_current_span(context).get_span_context().trace_id if context else self._ids.generate_trace_id()
-        result = self._sampler.should_sample(context or Context(), trace_id, name, kind)
-        return result.decision is Decision.RECORD_AND_SAMPLE
+        return _wants(self._sampler, context or Context(), trace_id, name, kind)
+
+
+def _wants(sampler: Sampler, context: Context, trace_id: int, name: str, kind: SpanKind) -> bool:
+    return sampler.should_sample(context, trace_id, name, kind).decision is Decision.RECORD_AND_SAMPLE
 
 
 def _start(tracer: Tracer, name: str, kind: SpanKind, context: Context, start_ns: int | None) -> Span:

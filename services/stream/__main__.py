@@ -5,12 +5,14 @@ import os
 import signal
 import sys
 import threading
+from datetime import UTC, datetime
 
 from services.common import logs
 from services.common.database import DatabaseSettings
 from services.common.settings import SettingsError, describe, load
 from services.common.telemetry import Tracing
 from services.stream import metrics, resume
+from services.stream.gather import Gather
 from services.stream.query import make_partitions, start_query
 from services.stream.settings import StreamSettings
 from services.stream.source import make_session, read_records
@@ -46,12 +48,20 @@ def _run(settings: StreamSettings, database: DatabaseSettings, stop: threading.E
     spark = make_session(settings)
     for number in (signal.SIGTERM, signal.SIGINT):  # Spark has put its own handler in place of ours
         signal.signal(number, lambda *_: stop.set())
-    query = start_query(read_records(spark, settings), settings, database, tracing)
+    gather = Gather(tracing)
+    query = start_query(read_records(spark, settings), settings, gather, tracing.choice)
     metrics.serve(settings.metrics_port)
     log.info("reading", extra={"fields": {"topic": settings.topic}})
+    days_ahead_made_on = datetime.now(UTC).date()
     while not stop.is_set():
         if query.awaitTermination(timeout=1):
             return
+        gather.tick()
+        if progress := query.lastProgress:
+            metrics.record_phases(progress["durationMs"])
+        if days_ahead_made_on != (today := datetime.now(UTC).date()):
+            make_partitions(database)
+            days_ahead_made_on = today
     query.stop()
     spark.stop()
     tracing.close()

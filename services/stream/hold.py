@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-Point = Literal["after_offsets", "in_task", "before_transaction", "before_commit", "after_commit"]
+Point = Literal["in_task", "before_transaction", "before_commit", "after_commit"]
 
 
 def hold(point: Point) -> None:

@@ -52,7 +52,7 @@ class Receipt(msgspec.Struct, frozen=True):
     `not_known` values that were left out.
 
     `replayed` tells that an earlier attempt had stored the same offsets; the counts are then that attempt's.
-    `seconds` holds the duration of each step, the first of which began at `began_ns` (ns since the epoch);
+    `seconds` holds the duration of each step, from `began_ns` to `committed_ns` (both in ns since the epoch);
     `newest_broker_us` is the broker time of the newest record. `trace_id` stands in the batch row; `traceparents` are
     the trace contexts of some of the messages.
     """
@@ -78,6 +78,7 @@ class Receipt(msgspec.Struct, frozen=True):
     replayed: bool = False
     seconds: dict[str, float] = {}
     began_ns: int = 0
+    committed_ns: int = 0
     newest_broker_us: int = 0
     trace_id: str | None = None
     traceparents: list[str] = []

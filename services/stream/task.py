@@ -4,6 +4,7 @@ PostgreSQL away, a broken connection, a deadlock: tried again, for nothing is lo
 transaction is the fault of some record: it is found and quarantined, so that no record stops the line.
 """
 
+import gc
 import logging
 import os
 import time
@@ -15,10 +16,13 @@ import msgspec
 import psycopg2
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the class has a lower-case name
+from pyspark import TaskContext
+from pyspark.accumulators import Accumulator
 
 from services.common import logs
 from services.common.database import DatabaseSettings, connect
 from services.common.settings import load
+from services.common.telemetry import TraceChoice
 from services.stream.decode import BadRecord, Entry, Record, decode
 from services.stream.hold import hold
 from services.stream.receipts import BatchKey, Receipt, Steps
@@ -31,27 +35,39 @@ PORTION_BYTES: Final = 64 << 20
 TRANSIENT: Final = (psycopg2.OperationalError, psycopg2.InterfaceError)
 """Connection lost, server starting or stopping, out of connections or disk space, deadlock, lock timeout."""
 
+Batches = Iterator[pa.RecordBatch]
+
 log = logging.getLogger(__name__)
 _connection: Connection | None = None
 
 
-def store_partition(
-    query_id: str, batch_id: int, trace: BatchTrace
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function for `mapInArrow`: stores the records of one partition, yields a row with each receipt's JSON."""
+def spark_task(receipts: Accumulator[list[bytes]], traces: TraceChoice) -> Callable[[Batches], Batches]:
+    """The function for `mapInArrow`: stores the records of one partition, adds to `receipts`, and yields nothing."""
 
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        began_ns = time.time_ns()
-        for records in portions(record for batch in batches for record in _records(batch)):
-            read = time.time_ns() - began_ns
-            receipt = _store(query_id, batch_id, trace, records)
-            receipt = msgspec.structs.replace(
-                receipt, began_ns=began_ns, seconds={"read": read / 1e9} | receipt.seconds
-            )
-            yield pa.RecordBatch.from_pydict({"receipt": [msgspec.json.encode(receipt)]})
-            began_ns = time.time_ns()
+    def run(batches: Batches) -> Batches:
+        context = TaskContext.get()
+        assert context is not None
+        query_id = context.getLocalProperty("sql.streaming.queryId")
+        batch_id = context.getLocalProperty("streaming.sql.batchId")
+        assert query_id is not None  # Spark sets both in every micro-batch
+        assert batch_id is not None
+        trace = BatchTrace.of(query_id, int(batch_id), traces)
+        for receipt in store_partition(query_id, int(batch_id), trace, batches):
+            receipts.add([msgspec.json.encode(receipt)])
+        yield from ()
 
     return run
+
+
+def store_partition(query_id: str, batch_id: int, trace: BatchTrace, batches: Batches) -> Iterator[Receipt]:
+    """Store the records of one partition of a micro-batch; yields a receipt for each transaction."""
+    began_ns = time.time_ns()
+    for records in portions(record for batch in batches for record in _records(batch)):
+        read = time.time_ns() - began_ns
+        receipt = _store(query_id, batch_id, trace, records)
+        seconds = {"read": read / 1e9} | receipt.seconds
+        yield msgspec.structs.replace(receipt, began_ns=began_ns, committed_ns=time.time_ns(), seconds=seconds)
+        began_ns = time.time_ns()
 
 
 def portions(records: Iterable[Record], limit_bytes: int = PORTION_BYTES) -> Iterator[list[Record]]:
@@ -166,7 +182,14 @@ def _connected() -> Connection:
         connection = connect(load(DatabaseSettings, os.environ), "stream")
         prepare(connection)
         _connection = connection
+        _spare_the_collector()
     return _connection
+
+
+def _spare_the_collector() -> None:
+    """Spark collects garbage after every task: 25 ms over all that is imported by now, unless that is left out."""
+    gc.collect()
+    gc.freeze()
 
 
 def _disconnect() -> None:

@@ -4,12 +4,14 @@ Tasks measure and report; only the driver exports. Whether a batch is recorded i
 wants it, when it holds a message whose own trace is recorded, or when it failed.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from itertools import islice
 from typing import Final, NamedTuple
 
-from services.common.telemetry import Attributes, Span, SpanKind, Tracing
+import msgspec
+
+from services.common.telemetry import Attributes, Span, SpanKind, TraceChoice, Tracing
 from services.stream.receipts import Receipt
 
 MOST_LINKS: Final = 32
@@ -21,10 +23,21 @@ _SAMPLED: Final = 1
 
 
 class BatchTrace(NamedTuple):
-    """What the tasks need to know to write the batch row: the trace, and whether it is recorded in any case."""
+    """The trace of a micro-batch as its tasks know it: its id, and whether it is recorded in any case.
+
+    Driver and tasks make the same one of the same batch, so that neither has to tell the other.
+    """
 
     trace_id: str | None
     is_sampled: bool
+
+    @classmethod
+    def of(cls, query_id: str, batch_id: int, traces: TraceChoice) -> "BatchTrace":
+        """The trace of that batch; none where nothing is traced."""
+        if not traces.is_on:
+            return cls(None, False)
+        trace_id = blake2b(f"{query_id} {batch_id}".encode(), digest_size=16).hexdigest()
+        return cls(trace_id, traces.wants(_BATCH, trace_id))
 
 
 def recorded(traceparents: Iterable[bytes | None]) -> list[str]:
@@ -39,34 +52,19 @@ def _is_sampled(traceparent: bytes) -> bool:
         return False
 
 
-class TracedBatch:
-    """A micro-batch that is being stored; `receipts` are to be put in when they are there."""
-
-    def __init__(self, tracing: Tracing) -> None:
-        self.span = tracing.begin(_BATCH, SpanKind.CONSUMER, always=True)
-        self.for_tasks: Final = BatchTrace(self.span.trace_id, tracing.samples(_BATCH))
-        self.receipts: list[Receipt] = []
-
-    @property
-    def is_recorded(self) -> bool:
-        return self.for_tasks.is_sampled or any(receipt.traceparents for receipt in self.receipts)
-
-
-@contextmanager
-def traced_batch(tracing: Tracing, batch_id: int) -> Iterator[TracedBatch]:
-    """Trace what happens within; log lines bear the trace id."""
-    trace = TracedBatch(tracing)
-    try:
-        with trace.span.active():
-            yield trace
-    except Exception as error:
-        trace.span.end({"batch.id": batch_id}, error=type(error).__name__)
-        raise
-    if trace.is_recorded:
-        for receipt in trace.receipts:
-            trace.span.link(receipt.traceparents)
-            _add_partition(trace.span, receipt)
-        trace.span.end({"batch.id": batch_id, **_sums(trace.receipts)})
+def trace_batch(tracing: Tracing, receipts: Sequence[Receipt]) -> None:
+    """Trace the micro-batch that the receipts are of, after the fact."""
+    query_id, batch_id, *_ = msgspec.structs.astuple(receipts[0])
+    trace = BatchTrace.of(query_id, batch_id, tracing.choice)
+    if trace.trace_id is None or not (trace.is_sampled or any(receipt.traceparents for receipt in receipts)):
+        return
+    began_ns = min(receipt.began_ns for receipt in receipts)
+    span = tracing.begin_known(_BATCH, SpanKind.CONSUMER, trace.trace_id, began_ns)
+    for receipt in receipts:
+        span.link(receipt.traceparents)
+        _add_partition(span, receipt)
+    ended_ns = max(receipt.committed_ns for receipt in receipts)
+    span.end({"batch.id": batch_id, **_sums(receipts)}, end_ns=ended_ns)
 
 
 def _add_partition(batch: Span, receipt: Receipt) -> None:
@@ -103,6 +101,6 @@ def _after(began_ns: int, seconds: float) -> int:
     return began_ns + round(seconds * 1e9)
 
 
-def _sums(receipts: list[Receipt]) -> dict[str, int]:
+def _sums(receipts: Sequence[Receipt]) -> dict[str, int]:
     names = ("records", "messages", "duplicates", "quarantined", "readings")
     return {f"batch.{name}": sum(getattr(receipt, name) for receipt in receipts) for name in names}

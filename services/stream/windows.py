@@ -11,13 +11,18 @@ the sum of the squared distances of the unit vectors from their mean direction, 
 
 import math
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import UNSET
 
-from services.common.channels import TURNS, count_not_known, split
+from services.common.channels import LARGEST_NUMBER, TURNS, count_not_known, may_be_not_known, split
+from services.common.message import Reading
 from services.stream.decode import Entry
 
 RESOLUTIONS_S: Final = (1, 10, 60)
@@ -25,6 +30,10 @@ NS_PER_S: Final = 10**9
 
 SeriesKey = tuple[str, str, str, str]
 """(device, session, sensor, channel)"""
+
+
+_Shapes = dict[tuple[Any, ...], "array[int] | None"]
+"""Of one session: the series of a reading's values by its sensor, whether it lacks an accuracy, and its channels."""
 
 
 class TextReading(NamedTuple):
@@ -52,30 +61,81 @@ class Values:
         self.texts: list[TextReading] = []
         self.counts: list[tuple[int, int]] = []
         self.not_known: list[int] = []
-        self._indexes: dict[tuple[str, str, str], dict[str, int]] = {}
+        self._indexes: dict[SeriesKey, int] = {}
+        self._shapes: defaultdict[tuple[str, str], _Shapes] = defaultdict(dict)
         for entry in entries:
             self._add(entry)
 
     def _add(self, entry: Entry) -> None:
         numbers_before, texts_before = len(self.number_values), len(self.texts)
-        for position, reading in entry.readings:
-            sensor = (entry.device, entry.session, reading.name)
-            indexes = self._indexes.setdefault(sensor, {})
-            numbers, texts = split(reading)
-            second = reading.time // NS_PER_S
-            for channel, value in numbers.items():
-                self.number_series.append(indexes[channel] if channel in indexes else self._new(sensor, channel))
-                self.number_seconds.append(second)
-                self.number_values.append(value)
-            for channel, text in texts.items():
-                series = indexes[channel] if channel in indexes else self._new(sensor, channel)
-                self.texts.append(TextReading(series, reading.time, entry.number, position, text))
-        self.not_known.append(sum(count_not_known(reading) for _, reading in entry.readings))
+        odd = self._add_plain(entry)
+        for position, reading in odd:
+            self._add_odd(entry, position, reading)
+        self.not_known.append(sum(count_not_known(reading) for _, reading in odd))
         self.counts.append((len(self.number_values) - numbers_before, len(self.texts) - texts_before))
 
-    def _new(self, sensor: tuple[str, str, str], channel: str) -> int:
-        index = self._indexes[sensor][channel] = len(self.series)
-        self.series.append((*sensor, channel))
+    def _add_plain(self, entry: Entry) -> list[tuple[int, Reading]]:
+        """Add the readings that hold nothing but numbers, many at a time, and return the others.
+
+        Readings of one shape (sensor and channels) have the same series: what has to be known of them is looked up
+        once for each reading, and nothing for each value.
+        """
+        shapes = self._shapes[entry.device, entry.session]
+        values: list[Iterable[Any]] = []
+        series, times, widths = array("q"), [], []
+        odd = []
+        for positioned in entry.readings:
+            reading = positioned[1]
+            named, accuracy = reading.values, reading.accuracy
+            shape = (reading.name, accuracy is UNSET, *named)
+            try:
+                indexes = shapes[shape]
+            except KeyError:
+                indexes = self._new_shape(entry, reading, shape)
+            if indexes is None:
+                odd.append(positioned)
+                continue
+            values.append(named.values())
+            if accuracy is not UNSET:
+                values.append((accuracy,))
+            series.extend(indexes)
+            times.append(reading.time)
+            widths.append(len(indexes))
+        try:
+            numbers = array("d", chain.from_iterable(values))
+        except (TypeError, OverflowError):  # a text, nothing, or too large for a double
+            return entry.readings
+        if numbers and np.abs(np.frombuffer(numbers)).max() > LARGEST_NUMBER:
+            return entry.readings
+        self.number_values.extend(numbers)
+        self.number_series.extend(series)
+        self.number_seconds.frombytes(np.repeat(np.array(times, np.int64) // NS_PER_S, widths).tobytes())
+        return odd
+
+    def _new_shape(self, entry: Entry, reading: Reading, shape: tuple[Any, ...]) -> "array[int] | None":
+        """The series of a shape that was not seen before; None if its readings have to be looked at one by one."""
+        numbers, _ = split(reading)
+        indexes = None
+        if len(numbers) == len(reading.values) + (reading.accuracy is not UNSET) and not may_be_not_known(reading.name):
+            indexes = array("q", [self._index(entry, reading.name, channel) for channel in numbers])
+        self._shapes[entry.device, entry.session][shape] = indexes
+        return indexes
+
+    def _add_odd(self, entry: Entry, position: int, reading: Reading) -> None:
+        numbers, texts = split(reading)
+        for channel, value in numbers.items():
+            self.number_series.append(self._index(entry, reading.name, channel))
+            self.number_seconds.append(reading.time // NS_PER_S)
+            self.number_values.append(value)
+        for channel, text in texts.items():
+            series = self._index(entry, reading.name, channel)
+            self.texts.append(TextReading(series, reading.time, entry.number, position, text))
+
+    def _index(self, entry: Entry, sensor: str, channel: str) -> int:
+        key = (entry.device, entry.session, sensor, channel)
+        index = self._indexes.setdefault(key, len(self.series))
+        if index == len(self.series):
+            self.series.append(key)
         return index
 
 

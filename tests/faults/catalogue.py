@@ -30,13 +30,13 @@ KILLS = [
     KillEverything("kill everything", EVERYTHING_S),
 ]
 POINTS = [
-    KillAround("kill before offsets", SPARK_S, "offsets"),
-    KillAt("kill after offsets", SPARK_S, "after_offsets"),
+    KillAround("kill before offsets", SPARK_S, "planning"),
+    KillAround("kill after offsets", SPARK_S, "planned"),
     KillAt("kill in task", SPARK_S, "in_task"),
     KillAt("kill before transaction", SPARK_S, "before_transaction"),
     KillAt("kill before commit", SPARK_S, "before_commit"),
     KillAt("kill between commits", SPARK_S, "after_commit"),
-    KillAround("kill after both commits", SPARK_S, "commits"),
+    KillAround("kill after both commits", SPARK_S, "committed"),
 ]
 CHECKPOINTS = [SpoilCheckpoint(f"checkpoint {how}", SPARK_S, how) for how in ("delete", "empty", "cut")]
 STREAMS = [

@@ -75,33 +75,40 @@ class KillAt(Fault):
 
 @dataclass(frozen=True)
 class KillAround(Fault):
-    """kill -9 of the whole stream between Spark's commit of a batch and its next plan.
+    """kill -9 of the whole stream at a moment that its checkpoint shows, which is written between micro-batches.
 
-    The JVM is stopped as soon as its checkpoint shows the moment: `commits` the new file of a committed batch, or
-    `offsets` the unfinished file of the next plan. It goes on if the plan was quicker than the stop.
+    `planning`: the offsets of the next micro-batch are being written; `planned`: they are there and the micro-batch is
+    not committed; `committed`: it is, and the next one is not planned. The JVM is stopped as soon as the moment is
+    seen; if it was quicker, it goes on until the next one.
     """
 
-    directory: str
+    moment: str
 
     def inject(self, lab):
-        for _ in range(200):
+        for _ in range(500):
             [jvm] = lab.await_pids("jvm")
             self._await_moment(lab)
             send([jvm], signal.SIGSTOP)
-            if batches(lab.checkpoint / "offsets") <= batches(lab.checkpoint / "commits"):
+            if self._is_now(lab):
                 return lab.end_stream()
             send([jvm], signal.SIGCONT)
-        raise AssertionError(f"the stream was never caught between its commit and its plan ({self.directory})")
+        raise AssertionError(f"the stream was never caught {self.moment}")
 
     def _await_moment(self, lab):
         """Without a pause between two looks: the moment may be a millisecond long."""
-        directory = lab.checkpoint / self.directory
-        planned = max(batches(lab.checkpoint / "offsets"), default=0)
-        deadline = time.monotonic() + 120
+        before, deadline = self._newest(lab), time.monotonic() + 120
         while time.monotonic() < deadline:
-            found = names(directory)
-            if str(planned) in found if self.directory == "commits" else any(n.endswith(".tmp") for n in found):
+            if self._is_now(lab) and (self.moment == "planning" or self._newest(lab) > before):
                 return
+
+    def _newest(self, lab):
+        return max(batches(lab.checkpoint / ("commits" if self.moment == "committed" else "offsets")), default=-1)
+
+    def _is_now(self, lab):
+        if self.moment == "planning":
+            return any(name.endswith(".tmp") for name in names(lab.checkpoint / "offsets"))
+        planned, committed = (max(batches(lab.checkpoint / of), default=-1) for of in ("offsets", "commits"))
+        return planned > committed if self.moment == "planned" else planned == committed
 
 
 @dataclass(frozen=True)

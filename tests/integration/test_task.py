@@ -5,13 +5,11 @@ import json
 import time
 import uuid
 
-import msgspec
 import pyarrow as pa
 import pytest
 
 from services.common.database import connect
 from services.stream import task
-from services.stream.receipts import Receipt
 from services.stream.trace import BatchTrace
 
 NOW_US = int(time.time() * 1e6)
@@ -56,8 +54,7 @@ def message(device, number, text):
 
 
 def run(batch, trace=UNTRACED):
-    function = task.store_partition(str(uuid.uuid4()), 0, trace)
-    return [msgspec.json.decode(row["receipt"], type=Receipt) for b in function(iter([batch])) for row in b.to_pylist()]
+    return list(task.store_partition(str(uuid.uuid4()), 0, trace, iter([batch])))
 
 
 def test_task_stores_a_partition_and_gives_a_receipt():
