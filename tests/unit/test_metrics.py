@@ -21,6 +21,7 @@ LABELS = {
     "partition": "partitions of the topic",
     "callback": "callbacks of the dashboard, named in its source",
     "what": "what an export holds: a fixed list",
+    "phase": "Spark's phases of a micro-batch: a fixed list",
     "query": "queries of the dashboard, named in its source",
 }
 """Every label there is, with what bounds its values. What a phone sends is never among them."""
@@ -50,7 +51,8 @@ def test_what_phones_send_grows_no_series():
 
     def batch(number):
         receipt = Receipt(f"query-{number}", number, f"topic-{number}", 0, 0, 9, 9, 7, 1, 1, 90, 70, 10, 10)
-        stream_metrics.record_batch(0.1, [receipt])
+        stream_metrics.record_receipt(receipt)
+        stream_metrics.record_batch([receipt])
         return {(sample.name, *sample.labels.values()) for metric in REGISTRY.collect() for sample in metric.samples}
 
     assert batch(1) == batch(2)
