@@ -59,8 +59,9 @@ renew-certs: ## new certificates between the services, and a rolling restart; CE
 	@ops/renew-certs $(or $(CERT),all)
 
 .PHONY: users
-users: ## who may look at the dashboard: DO=list, DO="add NAME"; DO=-h tells more
-	@ops/compose run --rm --no-deps users $(or $(DO),list)
+users: $(READY) ## who may look: DO=list, DO="add anna --role operator", DO="password anna"; of `make run`, else of the deployment
+	@if [ -e $${DATA_DIR:-var}/state.json ]; then exec $(PYTHON) -m ops.local users $(or $(DO),list); \
+	else ops/compose run --rm --no-deps users $(or $(DO),list); fi
 
 .PHONY: backup
 backup: ## of the deployment, into one file in DIR (backups)

@@ -1,4 +1,4 @@
-"""`python -m ops.local [run|check|tokens|resume]`: runs the stack until Ctrl-C, or asks it something."""
+"""`python -m ops.local [run|check|tokens|users|resume]`: runs the stack until Ctrl-C, or asks it something."""
 
 import argparse
 import json
@@ -10,13 +10,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence, Set
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from ops.local import preflight
 from ops.local.errors import LocalError, in_words
-from ops.local.parts import all_parts, edge, ingest_url, postgres, push_url, stream_environment
+from ops.local.parts import all_parts, edge, first_password_file, ingest_url, postgres, push_url, stream_environment
 from ops.local.postgres import program
 from ops.local.processes import REPOSITORY, end
 from ops.local.settings import HOST, LocalSettings
@@ -29,10 +28,10 @@ LEFTOVERS_END_WITHIN_S = 10
 def main() -> int:
     """Run, or become the program that asks; the exit status is 0 when all went well."""
     parser = argparse.ArgumentParser(prog="python -m ops.local", description=__doc__)
-    parser.add_argument("action", nargs="?", choices=["run", "check", "tokens", "resume"], default="run")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of tokens and resume: -h tells more")
+    parser.add_argument("action", nargs="?", choices=["run", "check", "tokens", "users", "resume"], default="run")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of tokens, users and resume: -h tells more")
     given = parser.parse_args()
-    if given.arguments and given.action not in ("tokens", "resume"):
+    if given.arguments and given.action not in ("tokens", "users", "resume"):
         parser.error(f"{given.action} takes no arguments")
     try:
         settings = LocalSettings.load()
@@ -43,6 +42,9 @@ def main() -> int:
         if given.action == "tokens":
             manager = postgres(settings).environment("dashboard")
             become(settings, ["services.ingest.tokens", *given.arguments], manager)
+        if given.action == "users":
+            owner = postgres(settings).environment("owner")
+            become(settings, ["services.dashboard.users", *given.arguments], owner)
         return run(settings)
     except (LocalError, OSError) as error:
         print(f"cannot run: {in_words(error)}", file=sys.stderr)
@@ -87,7 +89,7 @@ def _supervise(settings: LocalSettings) -> int:
     started = time.monotonic()
     ready = supervisor.start()
     if ready:
-        say(welcome(places, token_file(settings.secrets, CURL), time.monotonic() - started))
+        say(welcome(places, settings, time.monotonic() - started))
         interrupted.wait()
     say("stopping")
     began = time.monotonic()
@@ -108,16 +110,19 @@ def addresses(settings: LocalSettings, parts: Set[str]) -> dict[str, str]:
     return {name: place for name, place in found.items() if name != "prometheus" or name in parts}
 
 
-def welcome(places: Mapping[str, str], token: Path, seconds: float) -> str:
+def welcome(places: Mapping[str, str], settings: LocalSettings, seconds: float) -> str:
     """Where everything is, and a command to try it with."""
     now_ns = time.time_ns() // 256 * 256  # what the app's numbers can hold
     reading = {"name": "accelerometer", "time": now_ns, "values": {"x": 0.1, "y": -0.2, "z": 9.8}}
     body = {"messageId": 0, "sessionId": f"curl-{now_ns // 10**9}", "deviceId": "curl", "payload": [reading]}
+    token = token_file(settings.secrets, CURL)
     lines = "\n".join(f"  {name:<16}{place}" for name, place in places.items())
     return f"""
 everything is ready after {seconds:.0f} s
 
 {lines}
+
+sign in as {settings["DASHBOARD_FIRST_USER"]} with the password in {first_password_file(settings)}
 
 try it:
 

@@ -11,7 +11,7 @@ from ops.local.kafka import Kafka
 from ops.local.libraries import LIBRARIES, collect
 from ops.local.monitoring import jvm_agent, monitoring_parts
 from ops.local.part import Part
-from ops.local.postgres import Postgres
+from ops.local.postgres import Postgres, make_password
 from ops.local.processes import REPOSITORY, Command
 from ops.local.reach import answers
 from ops.local.settings import HOST, LocalSettings
@@ -142,10 +142,13 @@ def dashboard_part(settings: LocalSettings) -> Part:
     given = {"INGEST_URL": push_url(settings)} | settings.given(
         "DASHBOARD_", "MAP_", "INGEST_URL", "TRACE_", *COMMON_PREFIXES
     )
-    environment = given | postgres(settings).environment("dashboard")
+    first_password = first_password_file(settings)
+    own = {"DASHBOARD_FIRST_PASSWORD_FILE": str(first_password)}
+    environment = given | postgres(settings).environment("dashboard") | own
     return Part(
         name="dashboard",
         after=("postgres",),
+        prepare=partial(make_password, first_password),
         command=lambda: gunicorn("dashboard", environment),
         is_ready=partial(answers, settings.port("DASHBOARD_PORT"), "/readyz"),
     )
@@ -174,6 +177,11 @@ def edge_part(edge: Edge) -> Part:
         command=edge.command,
         is_ready=edge.is_ready,
     )
+
+
+def first_password_file(settings: LocalSettings) -> Path:
+    """Where the password of the dashboard's first user lies, for its owner alone to read."""
+    return settings.secrets / "dashboard_first_password"
 
 
 def simulator_part(settings: LocalSettings) -> Part:

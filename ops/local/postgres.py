@@ -65,7 +65,7 @@ class Postgres:
         """Make passwords and the cluster, once, and put its configuration and certificate in place."""
         self.secrets.mkdir(parents=True, exist_ok=True, mode=0o700)
         for role in (*ROLES, _SUPERUSER):
-            _make_password(self.password_file(role))
+            make_password(self.password_file(role))
         self.directory.mkdir(parents=True, exist_ok=True)
         self._give(self.directory)
         if not (self.cluster / "PG_VERSION").exists():
@@ -173,7 +173,7 @@ def program(name: str) -> str:
     raise LocalError("PostgreSQL is missing; install it: sudo apt-get install postgresql")
 
 
-def _make_password(file: Path) -> None:
+def make_password(file: Path) -> None:
     """A new random password, readable by its owner only; written whole or not at all."""
     if file.exists():
         return

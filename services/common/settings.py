@@ -24,9 +24,11 @@ def setting(name: str, meaning: str, default: Any = _REQUIRED) -> Any:
     return dataclasses.field(default=default, metadata={"name": name, "meaning": meaning, "secret": False})
 
 
-def secret(name: str, meaning: str) -> Any:
+def secret(name: str, meaning: str, default: Any = _REQUIRED) -> Any:
     """Declare a field read from the file named by the variable `name` + `_FILE`, masked wherever it is shown."""
-    return dataclasses.field(repr=False, metadata={"name": f"{name}_FILE", "meaning": meaning, "secret": True})
+    return dataclasses.field(
+        default=default, repr=False, metadata={"name": f"{name}_FILE", "meaning": meaning, "secret": True}
+    )
 
 
 def load(kind: type[T], environ: Mapping[str, str]) -> T:
@@ -34,7 +36,7 @@ def load(kind: type[T], environ: Mapping[str, str]) -> T:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         text = environ.get(field.metadata["name"])
-        if text is None or (text == "" and field.type is not str):
+        if text is None or (text == "" and (field.type is not str or field.metadata["secret"])):
             if field.default is _REQUIRED:
                 raise SettingsError(f"{field.metadata['name']} is not set: {field.metadata['meaning']}")
             continue

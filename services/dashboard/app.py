@@ -1,6 +1,7 @@
 """The dashboard, put together from its settings."""
 
 from functools import partial
+from typing import Any, Final
 
 from dash import Dash
 from flask import Flask, Response, request
@@ -8,12 +9,19 @@ from flask import Flask, Response, request
 from services.common.database import connect
 from services.common.telemetry import Tracing
 from services.dashboard import exports, health, metrics, pictures, traces
+from services.dashboard.access import current, guard, routes
+from services.dashboard.access.accounts import Accounts
+from services.dashboard.access.sign_ins import FirstUser, SignIns
 from services.dashboard.database import Database
 from services.dashboard.history import History
 from services.dashboard.live import Live
 from services.dashboard.pages import PAGES, Services, shell
+from services.dashboard.phones import Phones
 from services.dashboard.queries import Queries
 from services.dashboard.queries.history import HistoryQueries
+from services.dashboard.queries.phones import PhoneQueries
+from services.dashboard.queries.sessions import SessionQueries
+from services.dashboard.sessions import Sessions
 from services.dashboard.settings import DashboardDatabaseSettings, DashboardSettings
 
 INDEX = """<!DOCTYPE html>
@@ -27,35 +35,61 @@ INDEX = """<!DOCTYPE html>
     </body>
 </html>
 """
+_META: Final = [{"name": "viewport", "content": "width=device-width, initial-scale=1, viewport-fit=cover"}]
+_CHANGING_CONNECTIONS: Final = 3
 
 
 def create_app(settings: DashboardSettings, database: DashboardDatabaseSettings) -> Flask:
     """The web application. Connects to PostgreSQL when the first page asks, not before."""
-    open_connection = partial(connect, database, "dashboard", database.statement_timeout_s)
-    pool = Database(open_connection, database.connections)
-    queries = Queries(pool)
-    history = History(queries, HistoryQueries(pool))
+    services = _services(settings, database)
     app = Dash(
         "services.dashboard",
         title="Sensor Stream",
         update_title="",
         index_string=INDEX,
-        meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1, viewport-fit=cover"}],
+        meta_tags=_META,
         serve_locally=True,
         add_log_handler=False,
         suppress_callback_exceptions=True,  # a page's elements are there while it is shown
     )
-    traces.register(app.server, Tracing("dashboard"))
-    app.layout = shell.shell(PAGES)
-    shell.register(app, PAGES, Services(settings=settings, queries=queries, live=Live(queries), history=history))
-    health.register(app.server, queries)
-    pictures.register(app.server, queries)
-    exports.register(app.server, exports.Exports(), lambda: "")
-    app.server.after_request(_count_update)
-    return app.server  # type: ignore[no-any-return]
+    server: Flask = app.server
+    traces.register(server, Tracing("dashboard"))
+    app.layout = partial(shell.shell, PAGES)
+    shell.register(app, PAGES, services)
+    guard.protect(server, services.sign_ins, settings, app.csp_hashes())
+    routes.register(server, services.sign_ins, settings)
+    health.register(server, services.queries)
+    pictures.register(server, services.queries)
+    exports.register(server, exports.Exports(), lambda: current().name)
+    metrics.watch_viewers(services.sign_ins.viewers)
+    server.after_request(_count_update)
+    return server
 
 
-def _count_update(response: Response) -> Response:
+def _services(settings: DashboardSettings, database: DashboardDatabaseSettings) -> Services:
+    """Reading has its own connections, so that no long query keeps anybody from signing in."""
+    open_connection = partial(connect, database, "dashboard", database.statement_timeout_s)
+    reading = Database(open_connection, database.connections)
+    queries = Queries(reading)
+    changes = Database(open_connection, _CHANGING_CONNECTIONS, writable=True)
+    accounts = Accounts(changes, settings.sign_in_lifetime_s, settings.sign_in_idle_s)
+    first = FirstUser(name=settings.first_user, password=settings.first_password)
+    return Services(
+        settings=settings,
+        queries=queries,
+        live=Live(queries),
+        history=History(queries, HistoryQueries(reading)),
+        changes=changes,
+        accounts=accounts,
+        sign_ins=SignIns(accounts, first, settings.sign_in_away_s),
+        phone_queries=PhoneQueries(reading),
+        phones=Phones(changes),
+        session_queries=SessionQueries(reading),
+        sessions=Sessions(changes),
+    )
+
+
+def _count_update(response: Response) -> Any:
     if request.path == "/_dash-update-component":
         metrics.record_update(response.content_length or 0)
     return response

@@ -1,8 +1,9 @@
 """The dashboard's metrics: each declared here, each behind a verb, so that no caller invents a name or a label."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
@@ -20,6 +21,12 @@ _update_bytes = Histogram(
     "dashboard_update_bytes", "Size of an answer to a page that asked what is new", buckets=_BYTES
 )
 _sessions_followed = Gauge("dashboard_sessions_followed", "Sessions whose newest messages are held for viewers")
+_sign_ins = Counter("dashboard_sign_ins", "Attempts to sign in, by outcome", ["outcome"])
+_requests_refused = Counter("dashboard_requests_refused", "Requests that were refused, by reason", ["reason"])
+_viewers = Gauge("dashboard_viewers", "Browsers in which somebody looked within the last minute")
+
+Outcome = Literal["accepted", "wrong", "throttled", "away"]
+Refusal = Literal["not_signed_in", "other_origin", "not_operator"]
 
 _exports = Counter("dashboard_exports", "Exports by what was exported and how it ended", ["what", "outcome"])
 
@@ -67,3 +74,18 @@ def record_sessions_followed(count: int) -> None:
 def record_export(what: str, outcome: str) -> None:
     """Count an export that has ended."""
     _exports.labels(what, outcome).inc()
+
+
+def record_sign_in(outcome: Outcome) -> None:
+    """Count an attempt to sign in."""
+    _sign_ins.labels(outcome).inc()
+
+
+def record_request_refused(reason: Refusal) -> None:
+    """Count a request that nobody was allowed to make, or not this one."""
+    _requests_refused.labels(reason).inc()
+
+
+def watch_viewers(count: Callable[[], int]) -> None:
+    """Ask `count` for the number of viewers whenever the metrics are read."""
+    _viewers.set_function(count)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.common.database import DatabaseSettings
-from services.common.settings import setting
+from services.common.settings import secret, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,16 @@ class DashboardSettings:
     trace_url: str = setting(
         "TRACE_URL", "address of a trace, with {trace_id} in it; empty: no links from the pages to traces", ""
     )
+    proxy_hops: int = setting(
+        "DASHBOARD_PROXY_HOPS", "proxies whose X-Forwarded-For and -Proto count: 1 behind the HTTPS edge, else 0", 0
+    )
+    sign_in_lifetime_s: float = setting("DASHBOARD_SIGN_IN_LIFETIME_S", "longest that a sign-in lasts, in s", 604_800.0)
+    sign_in_idle_s: float = setting("DASHBOARD_SIGN_IN_IDLE_S", "longest without any request, in s", 43_200.0)
+    sign_in_away_s: float = setting(
+        "DASHBOARD_SIGN_IN_AWAY_S", "longest that one counts while PostgreSQL cannot be asked, in s", 3600.0
+    )
+    first_user: str = setting("DASHBOARD_FIRST_USER", "who is made when there is no user yet", "admin")
+    first_password: str = secret("DASHBOARD_FIRST_PASSWORD", "file with the first user's password", "")
     log_format: str = setting("LOG_FORMAT", "json or text", "json")
 
 

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # the cl
 
 from services.common.database import DatabaseSettings, connect
 from services.common.settings import SettingsError, load
+from services.common.terminal import columns, minute
 from services.common.tokens import TokenEntry, TokenError, add_token, list_tokens, revoke_token, rotate_token
 
 DAY_S: Final = 86_400
@@ -89,13 +89,8 @@ def table(entries: Sequence[TokenEntry]) -> str:
     rows = [("NAME", "CREATED", "LAST SEEN", "DEVICE", "STATE")]
     for entry in entries:
         device = "(shared)" if entry.shared else entry.device or "-"
-        rows.append((entry.name, _minute(entry.created_at), _minute(entry.last_seen), device, entry.state))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-
-
-def _minute(time: datetime | None) -> str:
-    return f"{time.astimezone():%Y-%m-%d %H:%M}" if time else "never"
+        rows.append((entry.name, minute(entry.created_at), minute(entry.last_seen), device, entry.state))
+    return columns(rows)
 
 
 def _seconds(text: str) -> float:

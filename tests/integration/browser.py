@@ -37,6 +37,15 @@ class Browser:
     def open(self, url):
         self.driver.get(url)
 
+    def sign_in(self, url, user, password):
+        """Through the form, as a person does; ends on the page that `url` names."""
+        self.open(url)
+        self.wait(lambda: self.run("return Boolean(document.querySelector('input[name=password]'))"))
+        for name, text in (("user", user), ("password", password)):
+            self.driver.find_element("css selector", f"input[name={name}]").send_keys(text)
+        self.driver.find_element("css selector", "button[type=submit]").click()
+        self.wait(lambda: not self.run("return location.pathname").startswith("/sign-in"))
+
     def run(self, script, *arguments):
         """The value of a JavaScript function body."""
         return self.driver.execute_script(script, *arguments)

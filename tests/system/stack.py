@@ -105,6 +105,11 @@ class Stack:
         """Of one of the tokens that the start made."""
         return self.directory / "secrets" / f"{name}.token"
 
+    @property
+    def first_password(self):
+        """Of the dashboard's first user."""
+        return (self.directory / "secrets" / "dashboard_first_password").read_text().strip()
+
     def query(self, statement, parameters=None):
         with contextlib.closing(self.database()) as connection, connection.cursor() as cursor:
             cursor.execute(statement, parameters)

@@ -27,7 +27,7 @@ def newest_x(browser):
 def test_line_moves_while_phones_send(stack, browser, artefacts):
     """The page chooses the newest recording by itself, and its accelerometer's line goes on without a reload."""
     simulator = stack.simulate("--phones", 2, "--duration", 180)
-    browser.open(stack.dashboard_url)
+    browser.sign_in(stack.dashboard_url, "admin", stack.first_password)
     seen = [browser.wait(lambda: newest_x(browser), 90)]
     browser.run("window.loadedOnce = true")
     for width in (1440, 390):

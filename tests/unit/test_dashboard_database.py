@@ -1,5 +1,7 @@
 """How the dashboard's connections behave while PostgreSQL comes and goes; what is connected to is made of memory."""
 
+import os
+
 import psycopg2
 import pytest
 from psycopg2.errors import QueryCanceled
@@ -19,7 +21,8 @@ class MemoryServer:
     def connect(self):
         self.attempts += 1
         self.check()
-        return MemoryConnection(self)
+        self.newest = MemoryConnection(self)
+        return self.newest
 
     def check(self):
         if self.is_down:
@@ -33,6 +36,10 @@ class MemoryConnection:
 
     def __init__(self, server):
         self.server = server
+        self.farewell = os.eventfd(0)
+
+    def fileno(self):
+        return self.farewell
 
     def set_session(self, **_options):
         pass
@@ -47,7 +54,7 @@ class MemoryConnection:
         return [(1,)]
 
     def close(self):
-        pass
+        os.close(self.farewell)
 
     def __enter__(self):
         return self
@@ -109,3 +116,11 @@ def test_slow_query_does_not_cost_the_connection(server, database):
     server.is_slow = False
     database.rows("q", "SELECT 1")
     assert server.attempts == 1
+
+
+def test_a_connection_that_the_server_ended_is_not_used(database, server):
+    """After a restart of PostgreSQL the first query succeeds: what the server has ended is noticed before."""
+    database.rows("q", "SELECT 1")
+    os.eventfd_write(server.newest.farewell, 1)
+    assert database.rows("q", "SELECT 1") == [(1,)]
+    assert server.attempts == 2

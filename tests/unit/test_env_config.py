@@ -12,7 +12,8 @@ from services.stream.settings import StreamSettings
 
 KINDS = [IngestSettings, StreamSettings, DashboardSettings, DashboardDatabaseSettings]
 GIVEN_BY_THE_RUNNER = {
-    "DATABASE_PORT", "DATABASE_USER", "INGEST_URL", "LOG_FORMAT", "SPARK_DRIVER_HOST", "SPARK_DRIVER_JAVA_OPTIONS"
+    "DASHBOARD_FIRST_PASSWORD_FILE", "DATABASE_PORT", "DATABASE_USER", "INGEST_URL", "LOG_FORMAT",
+    "SPARK_DRIVER_HOST", "SPARK_DRIVER_JAVA_OPTIONS"
 }  # fmt: skip
 ONLY_ON_A_LAPTOP = {"INGEST_HOST", "DASHBOARD_HOST"}
 

@@ -7,6 +7,19 @@
 
   let shown = null;
 
+  // Whoever is no longer signed in is asked to sign in again, and comes back to the same place.
+  const ask = window.fetch;
+  window.fetch = async (...what) => {
+    const answer = await ask(...what);
+    window.moments.hear(answer.headers.get("Date"));
+    requestAnimationFrame(() => requestAnimationFrame(window.moments.tell));
+    if (answer.status === 401) {
+      const place = window.location.pathname + window.location.search;
+      window.location.assign(`/sign-in?next=${encodeURIComponent(place)}`);
+    }
+    return answer;
+  };
+
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     shell: {
       /** Mark the page's link and name the page in the tab. */
@@ -20,6 +33,11 @@
         else window.scrollTo(0, 0);
         shown = path;
         return window.dash_clientside.no_update;
+      },
+
+      /** Let a pulse pass while somebody looks. */
+      whenSeen(count) {
+        return document.hidden ? window.dash_clientside.no_update : count;
       },
     },
   });

@@ -6,20 +6,34 @@ from typing import Any
 
 from dash import Dash
 
+from services.dashboard.access.accounts import Accounts
+from services.dashboard.access.sign_ins import SignIns
+from services.dashboard.database import Database
 from services.dashboard.history import History
 from services.dashboard.live import Live
+from services.dashboard.phones import Phones
 from services.dashboard.queries import Queries
+from services.dashboard.queries.phones import PhoneQueries
+from services.dashboard.queries.sessions import SessionQueries
+from services.dashboard.sessions import Sessions
 from services.dashboard.settings import DashboardSettings
 
 
 @dataclass(frozen=True)
 class Services:
-    """What the pages are made with; one object for all of them."""
+    """What the pages are made with; one object for all of them. `changes` may write, `queries` only read."""
 
     settings: DashboardSettings
     queries: Queries
     live: Live
     history: History
+    changes: Database
+    accounts: Accounts
+    sign_ins: SignIns
+    phone_queries: PhoneQueries
+    phones: Phones
+    session_queries: SessionQueries
+    sessions: Sessions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +41,13 @@ class Page:
     """A page of the application, one per module of this package, listed in `PAGES`.
 
     `layout` makes its content, without data, each time somebody opens it; its outermost element has the page's name as
-    its id. `register` connects its callbacks, once. `icon` is the name of a picture in `assets`, without its ending.
+    its id. `register` connects its callbacks, once. `icon` is the name of a picture in `assets`, without its ending;
+    a page without one does not stand in the navigation.
     """
 
     name: str
     path: str
     title: str
-    icon: str
     layout: Callable[[Services], Any]
     register: Callable[[Dash, Services], None]
+    icon: str = ""

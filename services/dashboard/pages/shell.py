@@ -57,6 +57,7 @@ def _navigation(pages: Sequence[Page]) -> Any:
     links = [
         dcc.Link([html.Span(className=f"icon icon-{page.icon}"), html.Span(page.title)], href=page.path)
         for page in pages
+        if page.icon
     ]
     label: Any = {"aria-label": "Pages"}
     return html.Nav(links, className="navigation", id="navigation", **label)
