@@ -105,7 +105,8 @@ FROM service AS stream
 RUN mkdir -p /usr/share/man/man1 \
     && apt-get update \
     && apt-get install -y -q --no-install-recommends openjdk-17-jre-headless \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10002 --user-group --no-create-home stream
 COPY --from=stream-packages /opt/venv /opt/venv
 COPY --from=spark-jars /jars /opt/spark-jars
 COPY --from=kafka-exporter /jars/exporter.jar /opt/

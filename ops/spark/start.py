@@ -43,6 +43,8 @@ def main(part: str) -> None:
 def become(part: str) -> None:
     """Replace this process by the part."""
     spark_class = [str(_HOME / "bin" / "spark-class")]
+    if part != "driver":
+        os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"  # where their web pages listen
     match part:
         case "master":
             address = ["--host", MASTER[0], "--port", str(MASTER[1])]
