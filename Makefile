@@ -76,7 +76,7 @@ doctor: ## what a phone will make of an address: URL=https://…/sensor_data [TO
 	@python3 -m ops.doctor $(URL) $(if $(TOKEN_FILE),--token-file $(TOKEN_FILE)) $(if $(CA_FILE),--ca-file $(CA_FILE))
 
 .PHONY: test
-test: setup test-programs lint ## all set-up, then all tests
+test: setup test-programs lint ## all set-up, then all tests but those of the deployment
 	@$(PYTHON) -m pytest tests
 
 .PHONY: test-unit

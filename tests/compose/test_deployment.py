@@ -1,0 +1,307 @@
+"""What the deployment promises, seen on its running containers. Ordered: from the start to the end of its life."""
+
+import json
+import subprocess
+import time
+
+import pytest
+from deployment import docker, wait_until
+
+from tests.compose_file import load
+from tests.system import reference
+
+pytestmark = pytest.mark.long
+
+START_WITHIN_S = 180
+OPEN_PORTS = {
+    "edge": {80, 443, 9104},
+    "ingest": {5000, 9101},
+    "kafka": {9092, 9105},
+    "spark-master": {7077},
+    "postgres": {5432},
+    "dashboard": {8050, 9103},
+    "prometheus": {9090},
+    "alertmanager": {9093},
+    "postgres-exporter": {9187},
+}
+"""Of the services whose ports are the same at every start; Spark's driver and executors choose theirs."""
+SCAN = """
+import socket, sys
+def is_open(port):
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex((sys.argv[1], port)) == 0
+print(*(port for port in range(1, 65536) if is_open(port)))
+"""
+DATA_PATH = ["ingest", "stream", "spark-worker", "spark-master", "kafka", "postgres", "edge"]
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    """Where the simulator writes down what it sent and what was answered."""
+    return tmp_path_factory.mktemp("records")
+
+
+def from_inside(deployment, network, *command):
+    """Run Python in a container that is on one network and has no secret: exit status and output."""
+    image = deployment.config()["services"]["ingest"]["image"]
+    name = f"{deployment.project}_{network}"
+    result = subprocess.run(
+        ["docker", "run", "--rm", "--network", name, "--entrypoint", "python", image, "-c", *command],
+        check=False, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    return result.returncode, result.stdout + result.stderr
+
+
+def stored_once(deployment, *files):
+    """Every acknowledged message of these records is in PostgreSQL, once; returns how many there are."""
+    deployment.wait_until_stored()
+    acknowledged, unanswered = {}, {}
+    for file in files:
+        sent = reference.messages(file)
+        acknowledged |= sent[0]
+        unanswered |= sent[1]
+    devices = ", ".join(f"'{device}'" for device in sorted({device for device, _, _ in acknowledged}))
+    rows = deployment.query(
+        "SELECT device, session, number FROM message JOIN session USING (session_id) JOIN device USING (device_id) "
+        f"WHERE device IN ({devices})"
+    )
+    stored = [(row["device"], row["session"], row["number"]) for row in rows]
+    assert len(stored) == len(set(stored))
+    assert acknowledged.keys() <= set(stored) <= acknowledged.keys() | unanswered.keys()
+    assert len(acknowledged) > 20
+    return len(acknowledged)
+
+
+def test_compose_reads_the_file_as_the_unit_tests_do(deployment):
+    """What the invariants were tested on is what Docker Compose makes of the file."""
+    seen = json.loads(deployment.compose("--profile", "tools", "config", "--format", "json"))["services"]
+    read = load("compose.prod.yml")["services"]
+    assert seen.keys() == read.keys()
+    for name, service in read.items():
+        assert seen[name]["image"] == service["image"]
+        assert seen[name]["read_only"] is True
+        assert set(seen[name].get("networks") or {}) == set(service.get("networks", []))
+        assert (seen[name].get("environment") or {}).keys() == service.get("environment", {}).keys()
+
+
+def test_all_is_healthy_in_time(deployment, report):
+    """From empty volumes to healthy containers within three minutes."""
+    assert deployment.first_start_s < START_WITHIN_S
+    running = {service for service, _ in deployment.containers()}
+    report.say(f"- Running: {', '.join(sorted(running))}.")
+
+
+def test_phones_send_over_https(deployment, records, report):
+    """From a phone through the edge to a row, each message once."""
+    phones = deployment.simulate(records / "first.jsonl", "--phones", 5, "--duration", 30, "--duplicates", 0.05)
+    assert phones.wait(180) == 0
+    count = stored_once(deployment, records / "first.jsonl")
+    report.say(f"- {count} messages of 5 phones over HTTPS: each stored once, and the check adds up.")
+
+
+def test_memory_is_within_limits(deployment, report):
+    """With phones sending, every container keeps a tenth of its memory free."""
+    table = deployment.memory()
+    report.say("\n| service | MiB | of |\n| --- | ---: | ---: |")
+    for service, used, limit in table:
+        report.say(f"| {service} | {used:.0f} | {limit:.0f} |")
+    report.say(f"| all | {sum(used for _, used, _ in table):.0f} | {sum(limit for *_, limit in table):.0f} |\n")
+    assert [service for service, used, limit in table if used > 0.9 * limit] == []
+
+
+def test_hardening_is_in_force(deployment):
+    """The engine runs each container as the file says: user, read-only root, capabilities, limits."""
+    for service, identity in deployment.containers():
+        [seen] = json.loads(docker("inspect", identity))
+        host = seen["HostConfig"]
+        assert seen["Config"]["User"] not in ("", "0", "root", "0:0"), service
+        assert host["ReadonlyRootfs"], service
+        assert host["CapDrop"] == ["ALL"], service
+        assert "no-new-privileges:true" in host["SecurityOpt"], service
+        assert host["Memory"] > 0, service
+        assert host["PidsLimit"] > 0, service
+
+
+def test_only_the_edge_is_reachable_from_outside(deployment):
+    """No port of the host but the edge's two leads in."""
+    published = {}
+    for service, identity in deployment.containers():
+        if ports := docker("port", identity).split("\n")[:-1]:
+            published[service] = {line.split(" ")[0] for line in ports}
+    assert published == {"edge": {"443/tcp", "80/tcp"}}
+
+
+@pytest.mark.parametrize("service", OPEN_PORTS)
+def test_open_ports_are_those_that_are_meant(deployment, service):
+    """A scan of all ports from beside the service finds nothing that nobody knows of."""
+    [network] = list(deployment.config()["services"][service]["networks"])[:1]
+    status, output = from_inside(deployment, network, SCAN, service)
+    assert status == 0, output
+    assert set(map(int, output.split())) == OPEN_PORTS[service]
+
+
+KAFKA = """
+import confluent_kafka.admin as a
+c = a.AdminClient({
+    "bootstrap.servers": "kafka:9092", "security.protocol": "%s", "enable.ssl.certificate.verification": False
+})
+c.list_topics(timeout=8)
+"""
+POSTGRES = """
+import psycopg2
+psycopg2.connect(host="postgres", user="postgres", dbname="postgres", password="guess", sslmode="%s", connect_timeout=5)
+"""
+HTTP = """
+import urllib.request
+print(urllib.request.urlopen("%s", timeout=5).status)
+"""
+
+
+@pytest.mark.parametrize(
+    ("network", "program", "refusal"),
+    [
+        ("bus", KAFKA % "ssl", "_TRANSPORT"),
+        ("bus", KAFKA % "plaintext", "_TRANSPORT"),
+        ("data", POSTGRES % "require", "password authentication failed"),
+        ("data", POSTGRES % "disable", "no pg_hba.conf entry"),
+        ("telemetry", HTTP % "http://prometheus:9090/api/v1/query?query=up", "401"),
+        ("telemetry", HTTP % "http://alertmanager:9093/api/v2/alerts", "401"),
+    ],
+)
+def test_inner_ports_refuse_strangers(deployment, network, program, refusal):
+    """Who is on an inner network without a certificate or a password gets nothing."""
+    status, output = from_inside(deployment, network, program)
+    assert status != 0
+    assert refusal in output
+
+
+def test_inner_networks_lead_nowhere(deployment):
+    """From the bus, the data and the telemetry network nothing outside is reached."""
+    program = "import socket; socket.create_connection(('1.1.1.1', 443), timeout=3)"
+    for network in ("bus", "data", "telemetry"):
+        status, output = from_inside(deployment, network, program)
+        assert status != 0
+        assert "unreachable" in output or "timed out" in output
+
+
+def test_no_secret_is_in_environment_arguments_or_image(deployment):
+    """What `docker inspect` shows of a container and its image holds none of the secrets, and logs do not, either."""
+    directory = deployment.directory / "secrets" / "passwords"
+    secrets = [file.read_text() for file in directory.iterdir()] + [deployment.token_file.read_text().strip()]
+    shown = [docker("inspect", identity) for _, identity in deployment.containers()]
+    shown += [docker("history", "--no-trunc", service["image"]) for service in deployment.config()["services"].values()
+              if service["image"].startswith("sensor-stream/")]  # fmt: skip
+    shown.append(deployment.compose("logs", "--no-color"))
+    assert len(secrets) > 8
+    assert not [text for text in shown for secret in secrets if secret in text]
+
+
+@pytest.mark.parametrize("service", DATA_PATH)
+def test_kill_of_each_container_under_load(deployment, records, report, service):
+    """kill -9 of any one: it comes back by itself, and nothing acknowledged is lost or doubled."""
+    record = records / f"kill-{service}.jsonl"
+    phones = deployment.simulate(record, "--phones", 3, "--duration", 25, "--patience", 150)
+    wait_until(lambda: record.exists() and record.read_text().count('"status":200') > 20, 90, "phones send")
+    deployment.kill(service)
+    began = time.monotonic()
+    wait_until(lambda: deployment.is_healthy(service), 180, f"{service} is healthy again")
+    seconds = time.monotonic() - began
+    assert phones.wait(300) == 0
+    count = stored_once(deployment, record)
+    report.say(f"- kill -9 of {service} under load: healthy {seconds:.0f} s later; {count} messages, each stored once.")
+
+
+def test_down_and_up_keeps_all_data(deployment, records, report):
+    """`down`, then `up`: everything that was stored is there, phones go on with their tokens."""
+    before = deployment.query("SELECT count(*) AS messages FROM message")
+    deployment.down()
+    seconds = deployment.up()
+    assert deployment.query("SELECT count(*) AS messages FROM message") == before
+    phones = deployment.simulate(records / "after.jsonl", "--phones", 3, "--duration", 15)
+    assert phones.wait(180) == 0
+    stored_once(deployment, records / "first.jsonl", records / "after.jsonl")
+    report.say(f"- `down` and `up` again ({seconds:.0f} s): all data there, phones go on.")
+
+
+def test_scale(deployment, records, report):
+    """Three ingests and two Spark workers share the work, and Prometheus finds them all."""
+    deployment.up("--scale", "ingest=3", "--scale", "spark-worker=2")
+    phones = deployment.simulate(records / "scale.jsonl", "--phones", 12, "--duration", 30)
+    assert phones.wait(180) == 0
+    count = stored_once(deployment, records / "scale.jsonl")
+    counts = [
+        docker("exec", identity, "python", "-c", ACCEPTED).strip()
+        for name, identity in deployment.containers()
+        if name == "ingest"
+    ]
+    assert len(counts) == 3
+    assert all(float(each) > 0 for each in counts)
+    targets = wait_until(lambda: found_by_prometheus(deployment), 60, "Prometheus finds three ingests")
+    shares = ", ".join(counts)
+    report.say(
+        f"- 3 ingests, 2 Spark workers: {count} messages, accepted {shares}; Prometheus finds {targets} ingests."
+    )
+    deployment.up()
+
+
+ACCEPTED = """
+import re, urllib.request
+text = urllib.request.urlopen("http://127.0.0.1:9101/metrics", timeout=5).read().decode()
+print(sum(float(v) for v in re.findall(r"^ingest_messages_accepted_total(?:{[^}]*})? (.+)$", text, re.M)))
+"""
+
+
+def found_by_prometheus(deployment):
+    """How many ingests answer Prometheus, once there are three."""
+    query = ["promtool", "query", "instant", "--http.config.file=/run/secrets/client.yml", "http://127.0.0.1:9090"]
+    told = deployment.compose("exec", "-T", "prometheus", *query, 'count(up{job="ingest"} == 1)', check=False)
+    return 3 if "=> 3 " in told else 0
+
+
+def test_renewed_certificates(deployment, records, report):
+    """`make renew-certs` under load: new certificates everywhere, and nothing lost."""
+    record = records / "renewed.jsonl"
+    phones = deployment.simulate(record, "--phones", 3, "--duration", 60, "--patience", 200)
+    wait_until(lambda: record.exists() and record.read_text().count('"status":200') > 20, 90, "phones send")
+    began = time.monotonic()
+    deployment.make("renew-certs")
+    seconds = time.monotonic() - began
+    assert phones.wait(400) == 0
+    count = stored_once(deployment, record)
+    report.say(f"- `make renew-certs` under load ({seconds:.0f} s): {count} messages, each stored once.")
+
+
+def test_backup_and_restore(deployment, records, report):
+    """Back up under load, destroy PostgreSQL and the checkpoint, restore: Kafka fills up what came later."""
+    record = records / "backup.jsonl"
+    phones = deployment.simulate(record, "--phones", 3, "--duration", 40, "--patience", 200)
+    wait_until(lambda: record.exists() and record.read_text().count('"status":200') > 20, 90, "phones send")
+    backups = deployment.directory / "backups"
+    deployment.make("backup", f"DIR={backups}")
+    assert phones.wait(300) == 0
+    deployment.wait_until_stored()
+    deployment.down()
+    for volume in ("postgres", "checkpoint"):
+        docker("volume", "rm", f"{deployment.project}_{volume}")
+    [file] = backups.glob("*.tar")
+    began = time.monotonic()
+    deployment.make("restore", f"FILE={file}")
+    seconds = time.monotonic() - began
+    count = stored_once(deployment, *sorted(records.iterdir()))
+    report.say(f"- Backup under load, volumes destroyed, restored in {seconds:.0f} s: all {count} messages, each once.")
+
+
+def test_status_tells(deployment):
+    """`make status` names health, lag, disks and certificates."""
+    told = deployment.make("status")
+    for word in ("healthy", "lag of 0", "free", "days"):
+        assert word in told
+
+
+def test_doctor_tells(deployment):
+    """`make doctor` finds a phone able to send, once it trusts the edge's own CA."""
+    url = f"URL={deployment.url}/sensor_data"
+    told = deployment.make("doctor", url, f"CA_FILE={deployment.ca_file}", f"TOKEN_FILE={deployment.token_file}")
+    assert "a test push is acknowledged by Kafka" in told
+    assert told.strip().endswith("a phone can send here")
