@@ -127,6 +127,7 @@ CMD ["bash", "-c", "cd /opt/sensor-stream && cat server.properties production.pr
 
 FROM ${CADDY_IMAGE} AS edge
 COPY ops/edge/Caddyfile /etc/caddy/Caddyfile
+COPY docs/*.md /srv/docs/
 RUN mkdir -p /srv/edge && chown 10006:10006 /srv/edge
 ENV XDG_DATA_HOME=/srv/edge XDG_CONFIG_HOME=/tmp EDGE_CA_DIRECTORY=/srv/edge/caddy/pki/authorities/local
 USER 10006:10006

@@ -49,6 +49,7 @@ class Edge:
             "XDG_DATA_HOME": str(self.directory),
             "XDG_CONFIG_HOME": str(self.directory),
             "EDGE_CA_DIRECTORY": str(self._ca),
+            "EDGE_DOCS": str(REPOSITORY / "docs"),
             "EDGE_NAME": self.name,
             "EDGE_HTTP_PORT": str(self.http_port),
             "EDGE_HTTPS_PORT": str(self.https_port),
