@@ -119,6 +119,12 @@ format: $(READY) ## bring all source into its form
 lock: $(READY) ## lock every dependency again, with hashes
 	@ops/lock
 
+.PHONY: audit sbom
+audit: $(READY) ## known weaknesses of every locked package (asks the package index)
+	@ops/audit
+sbom: $(READY) ## what each image is made of, as CycloneDX, into artefacts/sbom
+	@ops/audit --sbom artefacts/sbom
+
 .PHONY: clean
 clean: ## remove all data of the local stack: messages, database, certificates, logs
 	@ops/clean

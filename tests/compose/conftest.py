@@ -48,13 +48,15 @@ def report():
 
 @pytest.fixture(scope="session")
 def deployment(report):
-    """Built and up, with a phone's token; removed with its data at the end unless KEEP=1."""
-    directory = Path(tempfile.mkdtemp(prefix="sensor-stream-compose-"))
+    """Built and up, with a phone's token; removed with its data at the end, unless KEEP=DIRECTORY keeps it there."""
+    kept = os.environ.get("KEEP")
+    directory = Path(kept or tempfile.mkdtemp(prefix="sensor-stream-compose-"))
+    directory.mkdir(exist_ok=True)
     directory.chmod(0o755)
     running = Deployment(directory)
     try:
         running.leave_out_what_has_no_image()
-        if os.environ.get("COMPOSE_BUILD", "1") == "1":
+        if not running.containers():
             running.compose("build", "-q", timeout=3600)
         report.say("")
         seconds = running.up()
@@ -64,5 +66,5 @@ def deployment(report):
         yield running
     finally:
         report.write(running)
-        if os.environ.get("KEEP") != "1":
+        if not kept:
             running.remove()

@@ -38,10 +38,12 @@ def wait_until(condition, timeout_s, what):
 
 
 class Deployment:
-    """One project: its environment, and what an operator does with it."""
+    """One project: its environment, and what an operator does with it. A kept directory goes on with its ports."""
 
     def __init__(self, directory, project="sensor-stream-test", files="compose.prod.yml"):
-        https, http = free_ports(2)
+        ports = directory / "ports.json"
+        https, http = json.loads(ports.read_text()) if ports.exists() else free_ports(2)
+        ports.write_text(json.dumps([https, http]))
         self.directory = directory
         self.project = project
         self.url = f"https://{NAME}:{https}"
