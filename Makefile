@@ -98,6 +98,13 @@ test-faults: setup test-programs ## every fault there is, with their bounds; tak
 .PHONY: bench-ingest
 bench-ingest: setup ## how fast ingest is, beside a plain server (OPTIONS=--quick: a first look in three minutes)
 	@$(PYTHON) -m bench.ingest $(OPTIONS)
+.PHONY: screenshots
+screenshots: setup test-programs ## every page at two widths, light and dark, into docs/screenshots (five minutes)
+	@$(PYTHON) -m tests.screenshots $(OPTIONS)
+
+.PHONY: bench-dashboard
+bench-dashboard: setup test-programs ## how soon a reading is on the page and what viewers cost, beside a plain Dash page
+	@$(PYTHON) -m bench.dashboard $(OPTIONS)
 
 .PHONY: bench-stream
 bench-stream: setup ## how fast the stream is, alone and in the whole stack, and how much it keeps up with

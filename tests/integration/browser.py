@@ -65,6 +65,10 @@ class Browser:
             time.sleep(0.05)
         raise AssertionError(f"waited {seconds} s in vain; the page says: {self.text('body')[:2000]}")
 
+    def press_enter(self):
+        """The key, on what has the focus."""
+        self.driver.switch_to.active_element.send_keys("\n")
+
     def draw_again(self):
         """Have the page draw everything it shows once more, and wait until it has."""
         self.driver.execute_async_script(

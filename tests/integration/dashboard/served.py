@@ -66,6 +66,14 @@ class Dashboard:
             answer = connection.getresponse()
             return Answer(answer.status, answer.headers, answer.read().decode())
 
+    def fetch(self, path, cookie):
+        """The bytes of a file."""
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request("GET", path, headers={"Cookie": cookie})
+            answer = connection.getresponse()
+            assert answer.status == http.client.OK
+            return answer.read()
+
     def sign_in(self, user=OPERATOR, password=None, **headers):
         """The answer to the form; `cookie_of` finds its cookie."""
         form = urllib.parse.urlencode({"user": user, "password": password or self.password})
