@@ -65,8 +65,8 @@ look();
 ARCHIVE = """
 INSERT INTO device (device, first_seen, last_seen) VALUES ('bench-archive', now(), now());
 INSERT INTO session (device_id, session, first_time, last_time, last_seen, messages, readings)
-SELECT device_id, name, date_trunc('minute', now()) - length, date_trunc('minute', now()), now(), 1, 1
-FROM device, (VALUES ('day', interval '1 day'), ('year', interval '365 days')) AS kinds (name, length)
+SELECT device_id, kind, date_trunc('minute', now()) - length, date_trunc('minute', now()), now(), 1, 1
+FROM device, (VALUES ('day', interval '1 day'), ('year', interval '365 days')) AS kinds (kind, length)
 WHERE device = 'bench-archive';
 INSERT INTO series (session_id, sensor, channel)
 SELECT session_id, 'accelerometer', channel FROM session, unnest('{x,y,z}'::text[]) AS channel
