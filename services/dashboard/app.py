@@ -78,7 +78,7 @@ def _services(settings: DashboardSettings, database: DashboardDatabaseSettings) 
         settings=settings,
         queries=queries,
         live=Live(queries),
-        history=History(queries, HistoryQueries(reading)),
+        history=History(queries, HistoryQueries(reading), with_traces=bool(settings.trace_url)),
         changes=changes,
         accounts=accounts,
         sign_ins=SignIns(accounts, first, settings.sign_in_away_s),

@@ -25,6 +25,7 @@ EXACT_GAPS_UP_TO_MS: Final = 3 * 3_600_000
 MOST_GAPS: Final = 300
 _MOST_SHOWN: Final = 40
 """How many recordings are drawn in one view."""
+_MOST_TRACED: Final = 50
 _SHORTEST_MS: Final = 1000
 
 
@@ -89,6 +90,7 @@ class HistoryAnswer(msgspec.Struct):
     step: int = EVERY_READING
     panels: list[Panel] = []
     gaps: list[Gap] = []
+    traces: dict[Gap, str] = {}
     marks: list[Mark] = []
     statistics: list[Statistic] = []
 
@@ -103,12 +105,20 @@ class _Shown(NamedTuple):
 
 
 class History:
-    """Answers pages. `clock` tells the time of day in s."""
+    """Answers pages. `clock` tells the time of day in s; `with_traces`: gaps come with what was traced around them."""
 
-    def __init__(self, queries: Queries, history: HistoryQueries, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        queries: Queries,
+        history: HistoryQueries,
+        clock: Callable[[], float] = time.time,
+        *,
+        with_traces: bool = False,
+    ) -> None:
         self._queries = queries
         self._history = history
         self._clock = clock
+        self._with_traces = with_traces
 
     def answer(self, ask: HistoryAsk) -> HistoryAnswer:
         """What the page wants to see. Says so when PostgreSQL is away; never raises for that."""
@@ -148,7 +158,7 @@ class History:
             whole=whole,
         )
         self._draw(answer, shown, [row for row in series if row.sensor in chosen])
-        answer.gaps = self._gaps(shown, view)
+        self._add_gaps(answer, shown)
         answer.marks = self._marks(shown, series)
         return answer
 
@@ -195,16 +205,18 @@ class History:
             panels[row.sensor].append(line_of_windows(row.channel, session, windows, answer.step, one.shift_ms))
             answer.statistics.append(_of_windows(row, session, windows))
 
-    def _gaps(self, shown: Sequence[_Shown], view: tuple[float, float]) -> list[Gap]:
-        """The missing messages of all recordings in view, the largest holes first where there are too many."""
-        found: list[Gap] = []
+    def _add_gaps(self, answer: HistoryAnswer, shown: Sequence[_Shown]) -> None:
+        """The missing messages of all recordings in view, the largest holes where there are too many."""
+        found: list[tuple[Gap, int, float]] = []
         for one in shown:
-            found += [
-                gap._replace(from_ms=gap.from_ms + one.shift_ms, until_ms=gap.until_ms + one.shift_ms)
-                for gap in self.gaps_of(one.session, one.from_ms, one.until_ms, view[1] - view[0])
-            ]
-        found.sort(key=lambda gap: gap.missing, reverse=True)
-        return sorted(found[:MOST_GAPS])
+            for gap in self.gaps_of(one.session, one.from_ms, one.until_ms, answer.view[1] - answer.view[0]):
+                moved = gap._replace(from_ms=gap.from_ms + one.shift_ms, until_ms=gap.until_ms + one.shift_ms)
+                found.append((moved, one.session.session_id, gap.until_ms))
+        found.sort(key=lambda hole: hole[0].missing, reverse=True)
+        answer.gaps = sorted(gap for gap, *_ in found[:MOST_GAPS])
+        traced = found[:_MOST_TRACED] if self._with_traces else []
+        traces = self._history.traces([(session_id, until_ms) for _, session_id, until_ms in traced]) if traced else []
+        answer.traces = {gap: trace for (gap, *_), trace in zip(traced, traces, strict=True) if trace}
 
     def step_of(self, length_ms: float, from_ms: float) -> int:
         """The step in s of the windows with which a span of that length that begins at `from_ms` is shown."""

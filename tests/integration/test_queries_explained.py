@@ -62,6 +62,10 @@ FROM generate_series(0, %(rows)s / 8) AS n;
 INSERT INTO message_ledger (session_id, hour, numbers)
 SELECT 1 + n %% {SESSIONS}, extract(epoch FROM now())::bigint / 3600 - n / {SESSIONS}, '{{[0,50),[52,90)}}'
 FROM generate_series(0, %(rows)s / 20) AS n;
+INSERT INTO batch (query_id, batch_id, topic, partition, offset_from, offset_until, records, messages, duplicates,
+                   quarantined, readings, readings_stored, readings_duplicate, readings_quarantined, committed_at)
+SELECT '00000000-0000-0000-0000-000000000000', n, 'sensor-messages', 0, n * 10, n * 10 + 10, 0, 0, 0, 0, 0, 0, 0, 0,
+       now() - n * interval '1 second' FROM generate_series(0, %(rows)s / 20) AS n;
 INSERT INTO partition_progress
 SELECT 'sensor-messages', n, '{{}}', 0, 0, 0, 0, 0, 0, 0, 0 FROM generate_series(0, 1) AS n;
 """
@@ -133,6 +137,7 @@ def history_questions(queries):
         "numbers": lambda: queries.numbers(3, NOW_MS - DAY_MS, NOW_MS),
         "ledger": lambda: queries.ledger(3, hour - 100, hour),
         "ledger_hours": lambda: queries.ledger_hours(3),
+        "traces": lambda: queries.traces([(3, NOW_MS - 600_000), (4, NOW_MS - 60_000)]),
         "bodies": lambda: queries.bodies(3, NOW_MS - 600_000, NOW_MS),
         "bodies_after": lambda: queries.bodies_after(3, None) and queries.bodies_after(3, first),
     }

@@ -1,5 +1,6 @@
 """The History page: choosers, one figure over any span of time, what is missing, statistics, export."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import dash_mantine_components as dmc
@@ -11,6 +12,7 @@ from services.dashboard.gaps import Gap
 from services.dashboard.history import HistoryAnswer, parse_history_ask
 from services.dashboard.live import Live
 from services.dashboard.pages.page import Page, Services
+from services.dashboard.traces import trace_link
 from services.dashboard.words import count_of, in_figures, local_time, span_words
 from services.dashboard.zones import Zone
 
@@ -52,7 +54,7 @@ def register(app: Dash, services: Services) -> None:
             if answer.state != "seen":
                 return no_update, no_update, no_update, known
             figure = history_figure(answer, Zone(answer.ask.zone))
-            return figure, {"height": figure["layout"]["height"]}, words(answer), known
+            return figure, {"height": figure["layout"]["height"]}, words(answer, services.settings.trace_url), known
 
     app.clientside_callback(  # type: ignore[no-untyped-call]
         ClientsideFunction("history", "open"), Output("history-opened", "data"), Input("history", "id")
@@ -94,10 +96,10 @@ def facts(answer: HistoryAnswer, live: Live) -> dict[str, Any]:
     }
 
 
-def words(answer: HistoryAnswer) -> Any:
+def words(answer: HistoryAnswer, trace_url: str) -> Any:
     """What is seen, what is missing, and statistics."""
     zone = Zone(answer.ask.zone)
-    return [_seen(answer, zone), *_missing(answer, zone), *_statistics(answer)]
+    return [_seen(answer, zone), *_missing(answer, zone, trace_url), *_statistics(answer)]
 
 
 def _choosers() -> Any:
@@ -212,24 +214,25 @@ def _seen(answer: HistoryAnswer, zone: Zone) -> Any:
     return html.P(f"{span_words(until_ms - from_ms)} {begin}· {resolution}", className="soft seen")
 
 
-def _missing(answer: HistoryAnswer, zone: Zone) -> list[Any]:
+def _missing(answer: HistoryAnswer, zone: Zone, trace_url: str) -> list[Any]:
     if not answer.gaps:
         return [html.P("No message is missing here.", className="complete")]
     total = sum(gap.missing for gap in answer.gaps)
     heading = html.Summary(f"{count_of(total, 'message')} missing here, in {count_of(len(answer.gaps), 'place')}")
-    rows = [_gap_row(gap, zone, answer.ask.aligned) for gap in answer.gaps[:_MOST_LISTED]]
-    head = html.Thead(html.Tr([html.Th(name, scope="col") for name in ("Messages", "Numbers", "From", "Until")]))
-    return [
-        html.Details(
-            [heading, _scrolled(html.Table([head, html.Tbody(rows)]), "Missing messages")], className="missing"
-        )
-    ]
+    links = {gap: trace_link(trace_url, trace) for gap, trace in answer.traces.items()}
+    names = ["Messages", "Numbers", "From", "Until", *(["Behind it"] if links else [])]
+    rows = [_gap_row(gap, zone, answer.ask.aligned, links) for gap in answer.gaps[:_MOST_LISTED]]
+    head = html.Thead(html.Tr([html.Th(name, scope="col") for name in names]))
+    table = _scrolled(html.Table([head, html.Tbody(rows)]), "Missing messages")
+    return [html.Details([heading, table], className="missing")]
 
 
-def _gap_row(gap: Gap, zone: Zone, is_elapsed: bool) -> Any:
+def _gap_row(gap: Gap, zone: Zone, is_elapsed: bool, links: Mapping[Gap, str | None]) -> Any:
     times = [span_words(at) if is_elapsed else local_time(at, zone) for at in (gap.from_ms, gap.until_ms)]
     numbers = str(gap.first) if gap.first == gap.last else f"{gap.first} to {gap.last}"
-    return html.Tr([html.Td(gap.missing), html.Td(numbers), *(html.Td(at) for at in times)])
+    link = links.get(gap)
+    trace = [html.Td(html.A("Trace", href=link) if link else "")] if links else []
+    return html.Tr([html.Td(gap.missing), html.Td(numbers), *(html.Td(at) for at in times), *trace])
 
 
 def _statistics(answer: HistoryAnswer) -> list[Any]:

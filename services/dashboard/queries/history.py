@@ -100,6 +100,19 @@ WHERE session_id = %(session_id)s AND hour BETWEEN %(from_hour)s AND %(until_hou
 ORDER BY hour, lower(part)
 """
 _LEDGER_HOURS: Final = "SELECT hour FROM message_ledger WHERE session_id = %(session_id)s ORDER BY hour"
+_TRACES: Final = """
+SELECT trace_id FROM unnest(%(session_ids)s::bigint[], %(until_ms)s::float8[]) WITH ORDINALITY AS hole (id, until_ms, n)
+LEFT JOIN LATERAL (
+    SELECT trace_id FROM (
+        SELECT topic, partition, "offset", broker_time FROM message WHERE session_id = hole.id
+          AND first_time >= timestamptz 'epoch' + hole.until_ms * interval '1 millisecond'
+        ORDER BY first_time LIMIT 1) AS next
+    JOIN batch ON batch.topic = next.topic AND batch.partition = next.partition
+         AND batch.committed_at BETWEEN next.broker_time AND next.broker_time + interval '1 minute'
+         AND next."offset" >= offset_from AND next."offset" < offset_until
+    ORDER BY batch.committed_at LIMIT 1) AS stored ON true
+ORDER BY n
+"""
 _BODIES: Final = f"""
 SELECT {_SPAN_COLUMNS}, readings, body FROM message WHERE session_id = %(session_id)s
   AND first_time >= timestamptz 'epoch' + %(from_ms)s * interval '1 millisecond' - {_LONGEST_MESSAGE}
@@ -161,6 +174,11 @@ class HistoryQueries:
         """Which counted messages of each hour have been stored, by hour and number."""
         parameters = {"session_id": session_id, "from_hour": from_hour, "until_hour": until_hour}
         return [HourRange(*row) for row in self._database.rows("ledger", _LEDGER, parameters)]
+
+    def traces(self, holes: Sequence[tuple[int, float]]) -> list[str | None]:
+        """Of each (session, end of a hole in ms) the trace of the batch that stored the message behind the hole."""
+        parameters = {"session_ids": [hole[0] for hole in holes], "until_ms": [hole[1] for hole in holes]}
+        return [row[0] for row in self._database.rows("traces", _TRACES, parameters)]
 
     def bodies(self, session_id: int, from_ms: float, until_ms: float) -> list[MessageRow]:
         """The messages with readings in the span, by time; `MOST_BODIES` at most."""
