@@ -88,7 +88,7 @@ CMD ["python", "-m", "ops.kafka.topics"]
 FROM service AS dashboard
 COPY --from=dashboard-packages /opt/venv /opt/venv
 COPY services/dashboard services/dashboard
-RUN python -m compileall -q /app
+RUN python -m compileall -q /app && mkdir /exports && chown 10003:10003 /exports
 USER 10003:10003
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["answers", "8050", "/readyz"]
 CMD ["python", "-m", "gunicorn", "--config", "python:services.dashboard.gunicorn_conf", "services.dashboard.wsgi:application"]

@@ -1,6 +1,7 @@
 """The dashboard, put together from its settings."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from dash import Dash
@@ -60,7 +61,8 @@ def create_app(settings: DashboardSettings, database: DashboardDatabaseSettings)
     routes.register(server, services.sign_ins, settings)
     health.register(server, services.queries)
     pictures.register(server, services.queries)
-    exports.register(server, exports.Exports(), lambda: current().name)
+    directory = Path(settings.export_directory) if settings.export_directory else None
+    exports.register(server, exports.Exports(directory, settings.exports_at_once), lambda: current().name)
     metrics.watch_viewers(services.sign_ins.viewers)
     server.after_request(_count_update)
     return server

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["MessageRow", "NothingToExportError", "write"]
 
 MISSING_COLUMNS: Final = ("messages", "first_number", "last_number", "from_ns", "until_ns")
-_ROWS_AT_ONCE: Final = 20_000
+_ROWS_AT_ONCE: Final = 5000
 _LARGEST_EXACT: Final = 2**53
 
 

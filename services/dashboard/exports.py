@@ -20,10 +20,10 @@ from flask import Flask, Response, request, send_file
 from services.dashboard import metrics
 from services.dashboard.export import Order
 
-MOST_AT_ONCE: Final = 2
 MOST_WAITING: Final = 20
 KEPT_S: Final = 3600.0
 """How long a finished export can be fetched."""
+_PREFIX: Final = "sensor-stream-export-"
 _BROKEN: Final = "The export could not be made. The server's log says why."
 
 
@@ -46,13 +46,21 @@ class Export:
 
 
 class Exports:
-    """Starts exports, two at a time, and forgets them with their files when they are old."""
+    """Starts exports, `at_once` of them at a time, and forgets them with their files when they are old.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    Their files are in `directory` (None: where temporary files go); what a killed process left there is removed.
+    """
+
+    def __init__(
+        self, directory: Path | None = None, at_once: int = 1, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._directory = directory
         self._clock = clock
         self._lock = threading.Lock()
-        self._turns = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._turns = threading.BoundedSemaphore(at_once)
         self._exports: dict[str, Export] = {}
+        for left in directory.glob(f"{_PREFIX}*") if directory else []:
+            shutil.rmtree(left, ignore_errors=True)
 
     def start(self, order: Order, owner: str) -> Export | None:
         """A new export of `owner`; None when too many are waiting."""
@@ -60,7 +68,7 @@ class Exports:
         with self._lock:
             if sum(export.state in ("waiting", "running") for export in self._exports.values()) >= MOST_WAITING:
                 return None
-            directory = Path(tempfile.mkdtemp(prefix="sensor-stream-export-"))
+            directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._directory))
             export = Export(secrets.token_urlsafe(16), order, owner, directory, self._clock())
             self._exports[export.number] = export
         threading.Thread(target=self._run, args=(export,), daemon=True).start()
@@ -120,7 +128,10 @@ def register(server: Flask, exports: Exports, who: Callable[[], str]) -> None:
             order = msgspec.convert(request.get_json(silent=True), Order)
         except msgspec.ValidationError:
             return {"error": "This is no order for an export."}, 400
-        export = exports.start(order, who())
+        try:
+            export = exports.start(order, who())
+        except OSError:
+            return {"error": "The server has no room for exports. Tell whoever runs it."}, 507
         if export is None:
             return {"error": "Many exports are waiting. Try again in some minutes."}, 503
         return export.words(), 202

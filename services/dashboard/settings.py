@@ -34,6 +34,10 @@ class DashboardSettings:
     )
     first_user: str = setting("DASHBOARD_FIRST_USER", "who is made when there is no user yet", "admin")
     first_password: str = secret("DASHBOARD_FIRST_PASSWORD", "file with the first user's password", "")
+    export_directory: str = setting(
+        "DASHBOARD_EXPORT_DIRECTORY", "directory of exports until they are fetched; empty: where temporary files go", ""
+    )
+    exports_at_once: int = setting("DASHBOARD_EXPORTS_AT_ONCE", "exports that are made at the same time", 1)
     log_format: str = setting("LOG_FORMAT", "json or text", "json")
 
 
