@@ -95,6 +95,10 @@ test-system: setup test-programs ## tests of the whole running stack
 test-faults: setup test-programs ## every fault there is, with their bounds; takes long and wants the machine alone
 	@$(PYTHON) -m pytest tests/faults -m "long or not long"
 
+.PHONY: test-alerts
+test-alerts: setup test-programs ## break Kafka, PostgreSQL and the stream, and wait for the right alerts; half an hour
+	@$(PYTHON) -m pytest tests/alerts -m long -s
+
 .PHONY: bench-ingest
 bench-ingest: setup ## how fast ingest is, beside a plain server (OPTIONS=--quick: a first look in three minutes)
 	@$(PYTHON) -m bench.ingest $(OPTIONS)

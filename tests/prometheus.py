@@ -1,6 +1,9 @@
 """The expressions that dashboards and rules ask Prometheus."""
 
+import json
 import re
+import urllib.parse
+import urllib.request
 from typing import NamedTuple
 
 import yaml
@@ -56,3 +59,27 @@ def metrics_of(text):
     without_groups = re.sub(r"\b(by|on|without|ignoring)\s*\([^)]*\)", "", without_labels)
     without_strings = re.sub(r'"[^"]*"', '""', without_groups)
     return {name for name in _METRIC.findall(without_strings) if name not in _WORDS}
+
+
+class Prometheus:
+    """A running one, asked over its HTTP interface."""
+
+    def __init__(self, url):
+        self._url = url
+
+    def ask(self, path, **parameters):
+        """The data of an answer. Raises `urllib.error.HTTPError` for a question that is not understood."""
+        query = urllib.parse.urlencode(parameters, doseq=True)
+        with urllib.request.urlopen(f"{self._url}/api/v1/{path}?{query}", timeout=30) as answer:
+            return json.load(answer)["data"]
+
+    def samples(self, expression):
+        """(labels, value) of each sample that the expression has now, with Grafana's variables filled in."""
+        for variable, value in (("$__rate_interval", "1m"), ("$instance", ".*")):
+            expression = expression.replace(variable, value)
+        return [(one["metric"], float(one["value"][1])) for one in self.ask("query", query=expression)["result"]]
+
+    def alerts(self, state="firing"):
+        """The names of the alerts in this state, without the one that is there always."""
+        alerts = {one["labels"]["alertname"] for one in self.ask("alerts")["alerts"] if one["state"] == state}
+        return alerts - {"Watchdog"}

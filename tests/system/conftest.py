@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.otlp import Receiver
 from tests.system.stack import REPOSITORY, Stack
 
 ARTEFACTS = REPOSITORY / "artefacts"
@@ -20,11 +21,19 @@ def artefacts():
 
 
 @pytest.fixture(scope="session")
-def stack(artefacts):
+def traces():
+    """Where the stack's spans arrive."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def stack(artefacts, traces):
     """The running stack; stopped at the end, as with Ctrl-C."""
     directory = Path(tempfile.mkdtemp(prefix="sensor-stream-", dir="/tmp"))
     directory.chmod(0o755)  # PostgreSQL's user has to enter it, unlike pytest's own directories
     running = Stack(directory / "data", edge=True)
+    running.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = traces.endpoint
     try:
         running.start()
         yield running

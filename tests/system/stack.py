@@ -44,6 +44,7 @@ class Stack:
         self.dashboard_url = f"http://127.0.0.1:{ports['DASHBOARD_PORT']}"
         self.edge_url = f"https://localhost:{ports['EDGE_HTTPS_PORT']}" if edge else None
         self.edge_ca = directory / "edge" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+        self.prometheus_url = f"http://127.0.0.1:{ports['PROMETHEUS_PORT']}"
         self.postgres_port = int(ports["POSTGRES_PORT"])
         self.process = None
         self.simulators = []
