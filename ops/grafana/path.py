@@ -77,6 +77,7 @@ INGEST: Final = Dashboard(
         Panel(title="Time of a request", description="From a message's last byte to its answer. Most of it is the wait for Kafka.", unit="s", queries=quantiles("ingest_request_seconds", _INGEST)),
         Panel(title="Wait for Kafka", description="From handing a record to the producer to its acknowledgement. After 5 s the phone gets a 503.", unit="s", steps=[(5, "red")], queries=quantiles("ingest_acknowledge_seconds", _INGEST)),
         Panel(title="In flight", description="Messages that are being handled.", queries=[(f"sum by (instance) (ingest_requests_in_flight{{{_INGEST}}})", "{{instance}}")]),
+        Panel(title="Waiting for Kafka", description="Records that the producers hold until Kafka acknowledges them. At INGEST_MAX_QUEUED_RECORDS phones get queue_full.", queries=[(f"sum by (instance) (ingest_queued_records{{{_INGEST}}})", "{{instance}}")]),
         Panel(title="Size of a message", description="Bytes of the records of accepted messages.", unit="bytes", queries=quantiles("ingest_message_bytes", _INGEST)),
         Panel(title="Kafka client", description="Faults that the client reported, and producers replaced after one that was fatal.", unit="cps", queries=[
             (f"sum(rate(ingest_kafka_errors_total{{{_INGEST}}}[$__rate_interval]))", "faults"),

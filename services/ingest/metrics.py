@@ -28,6 +28,11 @@ _request_seconds = Histogram("ingest_request_seconds", "From a message's last by
 _acknowledge_seconds = Histogram("ingest_acknowledge_seconds", "Waits for Kafka's acknowledgement", buckets=_SECONDS)
 _in_flight = Gauge("ingest_requests_in_flight", "Messages being handled", multiprocess_mode="livesum")
 _connections = Gauge("ingest_connections", "Open connections", multiprocess_mode="livesum")
+_queued = Gauge(
+    "ingest_queued_records",
+    "Records that the producers hold until Kafka acknowledges them",
+    multiprocess_mode="livesum",
+)
 _kafka_errors = Counter("ingest_kafka_errors", "Faults that the Kafka client reported")
 _tokens_read = Gauge(
     "ingest_tokens_read_timestamp_seconds",
@@ -103,6 +108,11 @@ def record_connections(number: int) -> None:
 def record_acknowledgement(seconds: float) -> None:
     """A record was acknowledged."""
     _acknowledge_seconds.observe(seconds)
+
+
+def record_queue(records: int) -> None:
+    """So many records are not acknowledged yet."""
+    _queued.set(records)
 
 
 def record_kafka_error() -> None:

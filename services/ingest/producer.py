@@ -145,6 +145,7 @@ class KafkaPublisher:
             self._retired = None
             if self._failed:
                 self._replace()
+            metrics.record_queue(len(self._client))
             was, self._kafka = self._kafka, self._ask()
             if was != self._kafka:
                 log.log(logging.INFO if self._kafka == "ok" else logging.WARNING, "kafka: %s", self._kafka)
