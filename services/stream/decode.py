@@ -62,7 +62,10 @@ class BadReading(NamedTuple):
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A message that can be stored: who sent it, its identity, and its good readings with their positions."""
+    """A message that can be stored: who sent it, its identity, and its good readings with their positions.
+
+    `span_us` is the earliest and latest time of its good readings in µs since the epoch; None without any.
+    """
 
     record: Record
     device: str
@@ -71,6 +74,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     hour: int
     readings: list[tuple[int, Reading]]
     bad_readings: list[BadReading]
+    span_us: tuple[int, int] | None
     late_after_us: int = 60_000_000
 
     @property
@@ -78,16 +82,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         return self.device, self.session, self.hour, self.number
 
     @property
-    def span_us(self) -> tuple[int, int] | None:
-        """Earliest and latest time of its good readings in µs since the epoch; None without any."""
-        times = [reading.time for _, reading in self.readings]
-        return (min(times) // 1000, max(times) // 1000) if times else None
-
-    @property
     def is_late(self) -> bool:
         """Whether it came long after its last reading."""
-        span = self.span_us
-        return span is not None and self.record.broker_us - span[1] > self.late_after_us
+        return self.span_us is not None and self.record.broker_us - self.span_us[1] > self.late_after_us
 
     @property
     def payload_length(self) -> int:
@@ -126,6 +123,7 @@ def _entry(record: Record, message: Message, rules: Rules) -> Entry:
         hour=_hour(message),
         readings=readings,
         bad_readings=bad_readings,
+        span_us=_span_us([reading.time for _, reading in readings]),
         late_after_us=int(rules.late_after_s * 1e6),
     )
 
@@ -136,11 +134,16 @@ def _hour(message: Message) -> int:
     return max(-_HOUR_LIMIT, min(hour, _HOUR_LIMIT))
 
 
+def _span_us(times_ns: list[int]) -> tuple[int, int] | None:
+    return (min(times_ns) // 1000, max(times_ns) // 1000) if times_ns else None
+
+
 def _sort_out(
     payload: list[Reading], earliest_ns: int, latest_ns: int
 ) -> tuple[list[tuple[int, Reading]], list[BadReading]]:
     readings = list(enumerate(payload))
-    if all(earliest_ns <= reading.time <= latest_ns for reading in payload):
+    times = [reading.time for reading in payload]
+    if not times or (earliest_ns <= min(times) and max(times) <= latest_ns):
         return readings, []
     good = [(position, reading) for position, reading in readings if earliest_ns <= reading.time <= latest_ns]
     return good, [

@@ -28,6 +28,7 @@ from services.stream.sessions import Ids, lock_sessions, remember, without_delet
 from services.stream.windows import RESOLUTIONS_S, Values, windows
 
 WHOLE_RECORD: Final = -1
+_MICROSECONDS: Final = pa.timestamp("us", "UTC")
 HOUR_US: Final = HOUR_NS // 1000
 KeptFrom = dict[str, int]
 """Oldest time that is kept by table, in µs since the epoch."""
@@ -254,29 +255,23 @@ def _copy_messages(cursor: Cursor, entries: Sequence[Entry], values: Values, ses
     if not kept:
         return
     compress = zstandard.ZstdCompressor(level=1).compress
-    rows = []
-    for entry, numbers, texts in kept:
-        span = entry.span_us or (entry.record.broker_us, entry.record.broker_us)
-        rows.append(
-            {
-                "session_id": sessions[entry.device, entry.session],
-                "number": entry.number,
-                "first_time": span[0],
-                "last_time": span[1],
-                "broker_time": entry.record.broker_us,
-                "topic": entry.record.topic,
-                "partition": entry.record.partition,
-                "offset": entry.record.offset,
-                "readings": len(entry.readings),
-                "numbers": numbers,
-                "texts": texts,
-                "body": rf"\x{compress(entry.record.value or b'').hex()}",
-            }
-        )
-    table = pa.Table.from_pylist(rows)
-    for name in ("first_time", "last_time", "broker_time"):
-        column = table.schema.get_field_index(name)
-        table = table.set_column(column, name, pc.cast(table[name], pa.timestamp("us", "UTC")))
+    spans = [entry.span_us or (entry.record.broker_us, entry.record.broker_us) for entry, *_ in kept]
+    table = pa.table(
+        {
+            "session_id": [sessions[entry.device, entry.session] for entry, *_ in kept],
+            "number": [entry.number for entry, *_ in kept],
+            "first_time": pa.array([first for first, _ in spans], _MICROSECONDS),
+            "last_time": pa.array([last for _, last in spans], _MICROSECONDS),
+            "broker_time": pa.array([entry.record.broker_us for entry, *_ in kept], _MICROSECONDS),
+            "topic": [entry.record.topic for entry, *_ in kept],
+            "partition": [entry.record.partition for entry, *_ in kept],
+            "offset": [entry.record.offset for entry, *_ in kept],
+            "readings": [len(entry.readings) for entry, *_ in kept],
+            "numbers": [numbers for _, numbers, _ in kept],
+            "texts": [texts for *_, texts in kept],
+            "body": [rf"\x{compress(entry.record.value or b'').hex()}" for entry, *_ in kept],
+        }
+    )
     _copy(cursor, "message", table)
     add_to_hours(cursor, kept[0][0].record, [(entry.record.broker_us, len(entry.readings)) for entry, *_ in kept])
 
