@@ -15,7 +15,7 @@ from ops.local.reach import accepts_connections
 _PROPERTIES: Final = REPOSITORY / "ops" / "kafka" / "server.properties"
 _LOG_SETTINGS: Final = REPOSITORY / "ops" / "kafka" / "log4j2.properties"
 _SMALL_JVM: Final = (
-    "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=64m", "-XX:MaxDirectMemorySize=64m",
+    "-XX:+UseSerialGC", "-XX:ReservedCodeCacheSize=64m", "-XX:MaxDirectMemorySize=64m",
     "-XX:+ExitOnOutOfMemoryError", "-Xshare:auto", "-Xlog:cds=off", "-Xlog:cds+dynamic=off", "-Xlog:class+path=off",
 )  # fmt: skip
 

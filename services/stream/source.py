@@ -15,6 +15,14 @@ _JAVA_OPTIONS = (
     f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"
 )
 _TRACEPARENT = "get(filter(headers, header -> header.key = 'traceparent'), 0).value AS traceparent"
+_FETCHES = {
+    # After each fetch Spark asks for the ends of the partition over the same connection, on which the consumer has
+    # already asked for more: the broker answers one after the other, so a fetch that waits for records makes that wait.
+    "kafka.fetch.max.wait.ms": "1",
+    # A micro-batch of a backlog in few fetches.
+    "kafka.max.partition.fetch.bytes": str(16 << 20),
+    "kafka.max.poll.records": "2000",
+}
 _CHECKPOINT_FILES = "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
 
 
@@ -55,6 +63,7 @@ def read_records(spark: SparkSession, settings: StreamSettings) -> DataFrame:
         "startingOffsets": "earliest",
         "includeHeaders": "true",
         "maxOffsetsPerTrigger": str(settings.max_records),
+        **_FETCHES,
         "kafka.security.protocol": "SSL",
         "kafka.ssl.keystore.type": "PEM",
         "kafka.ssl.keystore.location": certificate,
