@@ -17,6 +17,6 @@ def register(server: Flask, queries: Queries) -> None:
     def readyz() -> tuple[Response, int]:
         try:
             queries.is_answered()
-        except DatabaseAwayError as error:
-            return jsonify(status="not ready", database=str(error)), 503
+        except DatabaseAwayError:
+            return jsonify(status="not ready", database="cannot be reached"), 503
         return jsonify(status="ok", database="ok"), 200

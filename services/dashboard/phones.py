@@ -17,6 +17,10 @@ MAX_NAME_LENGTH: Final = 128
 _DESCRIBE: Final = """
 UPDATE device SET name = %(name)s, platform = %(platform)s, standardised = %(standardised)s WHERE device = %(device)s
 """
+_TAKE_NAME: Final = """
+UPDATE device SET name = ingest_token.name FROM ingest_token
+WHERE ingest_token.device = device.device AND ingest_token.name = %(token)s AND NOT shared AND device.name IS NULL
+"""
 _DELETE: Final = """
 SELECT deleted.* FROM device CROSS JOIN LATERAL delete_device(device_id) AS deleted WHERE device = %(device)s
 """
@@ -69,6 +73,11 @@ class Phones:
         except TokenError as error:
             raise ChangeError(_sentence(error)) from None
         self._record(audit_entry(actor, "token revoked", name))
+
+    def name_after_token(self, token: str) -> None:
+        """Call the phone that owns a token by the token's name, unless it has a name of its own."""
+        with self._database.transaction("name_after_token") as cursor:
+            cursor.execute(_TAKE_NAME, {"token": token})
 
     def describe(
         self, device: str, name: str, platform: Platform | None, standardised: bool | None, actor: Actor

@@ -1,10 +1,12 @@
 """Passwords, addresses and the rules of the guard."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from services.dashboard.access.accounts import SignIn
 from services.dashboard.access.guard import content_security_policy
-from services.dashboard.access.passwords import PasswordError, hash_password, is_right
+from services.dashboard.access.passwords import BusyError, PasswordError, hash_password, is_right, turn
 from services.dashboard.access.sign_ins import REFRESH_S, FirstUser, SignIns, network_of
 from services.dashboard.access.viewer import Viewer
 from services.dashboard.database import DatabaseAwayError
@@ -162,3 +164,13 @@ def test_policy_names_only_the_host_of_the_tiles():
     opened = content_security_policy("https://tiles.example:8443/{z}/{x}/{y}.png", [])
     assert "connect-src 'self' https://tiles.example:8443;" in opened
     assert "script-src 'self';" in opened
+
+
+def test_a_flood_of_passwords_is_put_off():
+    """When every turn is taken the next attempt is told to come later, and takes no thread for long."""
+    with ExitStack() as taken:
+        for _ in range(2):
+            taken.enter_context(turn())
+        with pytest.raises(BusyError):
+            is_right("anything", None)
+    assert not is_right("anything", None)

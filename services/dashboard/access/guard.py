@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from flask import Flask, Response, abort, g, jsonify, redirect, request
+from flask import Flask, Response, abort, g, jsonify, redirect, render_template, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from services.dashboard import metrics
@@ -55,14 +55,21 @@ def _sign_in_or_refuse(sign_ins: SignIns, settings: DashboardSettings) -> Any:
     if g.viewer is not None:
         return None
     metrics.record_request_refused("not_signed_in")
-    if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+    if _is_navigation():
         return redirect(f"/sign-in?next={quote(request.full_path.rstrip('?'), safe='')}")
     return jsonify(error="not_signed_in", detail="Sign in first."), 401
 
 
-def _away() -> tuple[Response, int, dict[str, str]]:
-    sentence = "The database cannot be reached, so nobody can be signed in: try again in a moment."
-    return Response(sentence, mimetype="text/plain"), 503, {"Retry-After": "5"}
+def _away() -> Any:
+    sentence = "The database cannot be reached, so it cannot be seen who you are: try again in a moment."
+    if _is_navigation():
+        return render_template("sign-in.html", trouble=sentence, next="/"), 503, {"Retry-After": "5"}
+    return jsonify(error="away", detail=sentence), 503, {"Retry-After": "5"}
+
+
+def _is_navigation() -> bool:
+    """Whether a person waits for a page, not a page for its data."""
+    return request.method == "GET" and "text/html" in request.headers.get("Accept", "")
 
 
 def _is_from_our_page() -> bool:

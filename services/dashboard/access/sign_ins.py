@@ -12,7 +12,7 @@ from typing import Final
 
 from services.dashboard import metrics
 from services.dashboard.access.accounts import Accounts, User
-from services.dashboard.access.passwords import PasswordError, hash_password, is_right
+from services.dashboard.access.passwords import BusyError, PasswordError, hash_password, is_right
 from services.dashboard.access.viewer import Actor, Viewer
 from services.dashboard.database import DatabaseAwayError
 
@@ -70,6 +70,9 @@ class SignIns:
         except DatabaseAwayError:
             metrics.record_sign_in("away")
             raise RefusedError("The database cannot be reached: try again in a moment.", 5.0) from None
+        except BusyError:
+            metrics.record_sign_in("throttled")
+            raise RefusedError("Many people sign in right now: try again in a moment.", 2.0) from None
         metrics.record_sign_in("accepted")
         return secret
 
@@ -148,12 +151,14 @@ class SignIns:
         if wait_s := self._accounts.note_attempt(viewer.name, network):
             raise RefusedError("Too many attempts have failed: try again later.", wait_s)
         user = self._accounts.find_user(viewer.name)
-        if user is None or not is_right(old, user.password_hash):
-            raise RefusedError("The password that you have now is not right.")
         try:
+            if user is None or not is_right(old, user.password_hash):
+                raise RefusedError("The password that you have now is not right.")
             hashed = hash_password(new, viewer.name)
         except PasswordError as error:
             raise RefusedError(str(error)) from None
+        except BusyError:
+            raise RefusedError("Many people sign in right now: try again in a moment.", 2.0) from None
         self.forget(self._accounts.set_password(viewer, hashed, digest(secret), network, actor))
 
     def forget(self, keys: list[bytes]) -> None:

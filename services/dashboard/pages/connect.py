@@ -126,6 +126,7 @@ def _light(services: Services, name: str) -> Any:
         when = datetime.now(UTC) - arrival.last_seen if arrival.last_seen else None
         moment = "" if when is None else f" {max(0, round(when.total_seconds()))} s ago"
         return f"The phone has reached us{moment}. Start a recording in the app.", "light light-green"
+    services.phones.name_after_token(name)
     address = "/?" + urlencode({"device": arrival.device, "session": arrival.session})
     return ["The phone sends readings. ", dcc.Link("See them live", href=address)], "light light-green"
 
