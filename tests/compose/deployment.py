@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.compose_file import REPOSITORY
 from tests.ports import free_ports
+from tests.system import reference
 
 NAME = "localhost"
 ANSWERS_WITHIN_S = 60
@@ -40,17 +41,19 @@ def wait_until(condition, timeout_s, what):
 class Deployment:
     """One project: its environment, and what an operator does with it. A kept directory goes on with its ports."""
 
-    def __init__(self, directory, project="sensor-stream-test", files="compose.prod.yml"):
+    def __init__(self, directory, project="sensor-stream-test", repository=REPOSITORY):
         ports = directory / "ports.json"
         https, http = json.loads(ports.read_text()) if ports.exists() else free_ports(2)
         ports.write_text(json.dumps([https, http]))
         self.directory = directory
+        self.repository = repository
         self.project = project
         self.url = f"https://{NAME}:{https}"
         self.https_port = https
         self.environment = os.environ | {
-            "COMPOSE_PROJECT_NAME": project, "COMPOSE_FILE": files, "SECRETS_DIR": str(directory / "secrets"),
-            "PUBLISH_HTTPS": f"127.0.0.1:{https}", "PUBLISH_HTTP": f"127.0.0.1:{http}", "EDGE_NAME": NAME, "YES": "1",
+            "COMPOSE_PROJECT_NAME": project, "COMPOSE_FILE": "compose.prod.yml", "EDGE_NAME": NAME, "YES": "1",
+            "SECRETS_DIR": str(directory / "secrets"),
+            "PUBLISH_HTTPS": f"127.0.0.1:{https}", "PUBLISH_HTTP": f"127.0.0.1:{http}",
         }  # fmt: skip
         self.left_out = []
         self.ca_file = directory / "edge-ca.crt"
@@ -59,8 +62,8 @@ class Deployment:
     def compose(self, *arguments, check=True, timeout=900, text=None):
         """Run `ops/compose`; returns what it printed on standard output."""
         result = subprocess.run(
-            [REPOSITORY / "ops" / "compose", *map(str, arguments)], check=False, capture_output=True, text=True,
-            timeout=timeout, env=self.environment, cwd=REPOSITORY, input=text,
+            [self.repository / "ops" / "compose", *map(str, arguments)], check=False, capture_output=True, text=True,
+            timeout=timeout, env=self.environment, cwd=self.repository, input=text,
         )  # fmt: skip
         assert not check or result.returncode == 0, f"{arguments}:\n{result.stdout[-3000:]}{result.stderr[-3000:]}"
         return result.stdout
@@ -69,7 +72,7 @@ class Deployment:
         """Run `make`, as the operator does; returns all that it printed."""
         result = subprocess.run(
             ["make", "-s", *arguments], check=False, capture_output=True, text=True, timeout=timeout,
-            env=self.environment, cwd=REPOSITORY,
+            env=self.environment, cwd=self.repository,
         )  # fmt: skip
         assert result.returncode == 0, f"make {arguments}:\n{result.stdout[-3000:]}{result.stderr[-3000:]}"
         return result.stdout + result.stderr
@@ -161,9 +164,10 @@ class Deployment:
 
     def check(self):
         """The conservation check: exit status and table."""
+        run = ["run", "--rm", "-T", "--no-deps", "stream-tool", "services.stream.check"]
         result = subprocess.run(
-            [REPOSITORY / "ops" / "compose", "run", "--rm", "-T", "--no-deps", "stream-tool", "services.stream.check"],
-            check=False, capture_output=True, text=True, timeout=120, env=self.environment, cwd=REPOSITORY,
+            [self.repository / "ops" / "compose", *run],
+            check=False, capture_output=True, text=True, timeout=120, env=self.environment, cwd=self.repository,
         )  # fmt: skip
         return result.returncode, result.stdout + result.stderr
 
@@ -209,6 +213,26 @@ class Deployment:
         docker("run", "--rm", "--user=0", "--network=none", "-v", f"{self.directory}:/all", "--entrypoint", "rm", image,
                "-rf", "/all/secrets", check=False)  # fmt: skip
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def stored_once(deployment, *files):
+    """Every acknowledged message of these records is in PostgreSQL, once; returns how many there are."""
+    deployment.wait_until_stored()
+    acknowledged, unanswered = {}, {}
+    for file in files:
+        sent = reference.messages(file)
+        acknowledged |= sent[0]
+        unanswered |= sent[1]
+    devices = ", ".join(f"'{device}'" for device in sorted({device for device, _, _ in acknowledged}))
+    rows = deployment.query(
+        "SELECT device, session, number FROM message JOIN session USING (session_id) JOIN device USING (device_id) "
+        f"WHERE device IN ({devices})"
+    )
+    stored = [(row["device"], row["session"], row["number"]) for row in rows]
+    assert len(stored) == len(set(stored))
+    assert acknowledged.keys() <= set(stored) <= acknowledged.keys() | unanswered.keys()
+    assert len(acknowledged) > 20
+    return len(acknowledged)
 
 
 def mebibytes(text):

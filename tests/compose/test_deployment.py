@@ -5,10 +5,9 @@ import subprocess
 import time
 
 import pytest
-from deployment import docker, wait_until
+from deployment import docker, stored_once, wait_until
 
 from tests.compose_file import load
-from tests.system import reference
 
 pytestmark = pytest.mark.long
 
@@ -51,26 +50,6 @@ def from_inside(deployment, network, *command):
         check=False, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     return result.returncode, result.stdout + result.stderr
-
-
-def stored_once(deployment, *files):
-    """Every acknowledged message of these records is in PostgreSQL, once; returns how many there are."""
-    deployment.wait_until_stored()
-    acknowledged, unanswered = {}, {}
-    for file in files:
-        sent = reference.messages(file)
-        acknowledged |= sent[0]
-        unanswered |= sent[1]
-    devices = ", ".join(f"'{device}'" for device in sorted({device for device, _, _ in acknowledged}))
-    rows = deployment.query(
-        "SELECT device, session, number FROM message JOIN session USING (session_id) JOIN device USING (device_id) "
-        f"WHERE device IN ({devices})"
-    )
-    stored = [(row["device"], row["session"], row["number"]) for row in rows]
-    assert len(stored) == len(set(stored))
-    assert acknowledged.keys() <= set(stored) <= acknowledged.keys() | unanswered.keys()
-    assert len(acknowledged) > 20
-    return len(acknowledged)
 
 
 def test_compose_reads_the_file_as_the_unit_tests_do(deployment):
