@@ -37,7 +37,7 @@ FROM message JOIN session USING (session_id) JOIN device USING (device_id)
 WHERE $__timeFilter(broker_time)
 GROUP BY 1, device.device_id ORDER BY 1
 """
-_DELAY: Final = "extract(epoch FROM avg(broker_time - last_time))"
+_DELAY: Final = "extract(epoch FROM avg(message.broker_time - message.last_time))"
 
 POSTGRES: Final = Dashboard(
     name="postgresql",
@@ -102,7 +102,7 @@ PHONES: Final = Dashboard(
         stat("Known", "Phones that have ever sent something.", "max(sensor_phones_known)"),
         Panel(title="Phones", description="The hundred that sent last. Seconds ago: since the broker got their newest message.", queries=[(_PHONES, "")], kind="table", sql=True, zero=False, width=24, height=10),
         Panel(title="Messages by phone", description="Messages in each 10 s, by broker time.", queries=[(_RATES.format(what="count(*)"), "")], sql=True, width=12, height=9),
-        Panel(title="Readings by phone", description="Readings in each 10 s, by broker time.", queries=[(_RATES.format(what="sum(readings)"), "")], sql=True, width=12, height=9),
+        Panel(title="Readings by phone", description="Readings in each 10 s, by broker time.", queries=[(_RATES.format(what="sum(message.readings)"), "")], sql=True, width=12, height=9),
         Panel(title="From newest reading to Kafka", description="Mean age of a message's newest reading when Kafka got it, by the phone's clock. Constant and large: that clock is wrong. Growing: the phone's connection is slow.", unit="s", zero=False, queries=[(_RATES.format(what=_DELAY), "")], sql=True, width=24, height=9),
     ],
     range="now-15m",
