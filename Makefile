@@ -18,17 +18,22 @@ help: ## show this
 run: setup ## start the whole stack on this machine; Ctrl-C stops it (PHONES=0: without simulated phones)
 	@exec $(PYTHON) -m ops.local
 
+# What asks a running stack asks the one of `make run`, and where there is none, that of `make up`.
+LOCAL = $(wildcard $(or $(DATA_DIR),var)/state.json)
+DEPLOYED = $(if $(LOCAL),,$(shell ops/compose ps -q ingest 2>/dev/null))
+LOCALLY = $(MAKE) -s $(READY) && exec $(PYTHON) -m ops.local
+
 .PHONY: check
-check: $(READY) ## does it add up? Everything that was read is stored, a duplicate or in quarantine
-	@exec $(PYTHON) -m ops.local check
+check: ## does it add up? Everything that was read is stored, a duplicate or in quarantine
+	@$(if $(DEPLOYED),ops/compose run --rm --no-deps stream-tool services.stream.check,$(LOCALLY) check)
 
 .PHONY: resume
 resume: $(READY) ## can the stream go on where it was? DO=--accept-loss: go on although Kafka deleted unread records
 	@exec $(PYTHON) -m ops.local resume $(DO)
 
 .PHONY: tokens
-tokens: $(READY) ## who may send: DO=list, DO="add anna", DO="rotate anna", DO="revoke anna"; DO=-h tells more
-	@exec $(PYTHON) -m ops.local tokens $(or $(DO),list)
+tokens: ## who may send: DO=list, DO="add anna", DO="rotate anna", DO="revoke anna"; DO=-h tells more
+	@$(if $(DEPLOYED),ops/compose run --rm --no-deps tokens,$(LOCALLY) tokens) $(or $(DO),list)
 
 .PHONY: up
 up: ## deploy with Docker: build, make secrets, start, wait until all is healthy (again after any change)
