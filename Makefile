@@ -28,8 +28,8 @@ check: ## does it add up? Everything that was read is stored, a duplicate or in 
 	@$(if $(DEPLOYED),ops/compose run --rm --no-deps stream-tool services.stream.check,$(LOCALLY) check)
 
 .PHONY: resume
-resume: $(READY) ## can the stream go on where it was? DO=--accept-loss: go on although Kafka deleted unread records
-	@exec $(PYTHON) -m ops.local resume $(DO)
+resume: ## can the stream go on where it was? DO=--accept-loss: go on although Kafka deleted unread records
+	@$(if $(DEPLOYED),ops/compose run --rm --no-deps stream-tool services.stream.resume,$(LOCALLY) resume) $(DO)
 
 .PHONY: tokens
 tokens: ## who may send: DO=list, DO="add anna", DO="rotate anna", DO="revoke anna"; DO=-h tells more
@@ -64,9 +64,8 @@ renew-certs: ## new certificates between the services, and a rolling restart; CE
 	@ops/renew-certs $(or $(CERT),all)
 
 .PHONY: users
-users: $(READY) ## who may look: DO=list, DO="add anna --role operator", DO="password anna"; of `make run`, else of the deployment
-	@if [ -e $${DATA_DIR:-var}/state.json ]; then exec $(PYTHON) -m ops.local users $(or $(DO),list); \
-	else ops/compose run --rm --no-deps users $(or $(DO),list); fi
+users: ## who may look: DO=list, DO="add anna --role operator", DO="password anna"; DO=-h tells more
+	@$(if $(DEPLOYED),ops/compose run --rm --no-deps users,$(LOCALLY) users) $(or $(DO),list)
 
 .PHONY: backup
 backup: ## of the deployment, into one file in DIR (backups)
