@@ -166,7 +166,11 @@ def table(users: Sequence[UserRow]) -> str:
 
 
 def _actor() -> Actor:
-    return Actor(f"{getpass.getuser()} at the terminal", "")
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # in a container no user has a name
+        name = "somebody"
+    return Actor(f"{name} at the terminal", "")
 
 
 def _fail(text: str) -> int:

@@ -52,8 +52,9 @@ def audit(cluster):
 
 def scan(browser):
     """What a phone's camera reads from the code on the page."""
-    code = browser.driver.find_element("id", "connect-code").screenshot_as_png
-    [found] = zxingcpp.read_barcodes(Image.open(io.BytesIO(code)).convert("RGB"))
+    whole_page = {"format": "png", "captureBeyondViewport": True}
+    picture = base64.b64decode(browser.driver.execute_cdp_cmd("Page.captureScreenshot", whole_page)["data"])
+    [found] = zxingcpp.read_barcodes(Image.open(io.BytesIO(picture)).convert("RGB"))
     return found.text
 
 
