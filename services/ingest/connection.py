@@ -10,7 +10,7 @@ from services.ingest.errors import IngestError
 from services.ingest.exchange import Exchange
 from services.ingest.head import Head, take_head
 from services.ingest.reply import CONTINUE, Reply, encode
-from services.ingest.request import Environ
+from services.ingest.request import Environ, client_address
 from services.ingest.settings import IngestSettings
 
 _RECEIVED_AT_ONCE: Final = 1 << 16
@@ -183,7 +183,9 @@ class Connection:
 
     def _begin(self, head: Head) -> None:
         settings = self._host.settings
-        head.environ["REMOTE_ADDR"] = self._address
+        head.environ["REMOTE_ADDR"] = (
+            client_address(head.environ, self._address) if settings.trust_forwarded_for else self._address
+        )
         self._head = head
         self._last = not head.keep_alive or self._host.stopping
         self._body = ChunkedBody() if head.length is None else LengthBody(head.length)

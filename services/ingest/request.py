@@ -1,5 +1,6 @@
 """Request: what its head says about its body, and the bytes of the message."""
 
+import ipaddress
 import re
 import zlib
 from collections.abc import Mapping
@@ -34,6 +35,14 @@ def traceparent(environ: Environ) -> str | None:
     """The W3C trace context of the request, or None without a valid one."""
     value = environ.get("HTTP_TRACEPARENT")
     return value if value is not None and _TRACEPARENT.match(value) else None
+
+
+def client_address(environ: Environ, peer: str) -> str:
+    """The address that the edge says the request came from; `peer`, the edge's own, if it says none."""
+    try:
+        return str(ipaddress.ip_address(environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()))
+    except ValueError:
+        return peer
 
 
 def wants_words(environ: Environ) -> bool:

@@ -14,6 +14,9 @@ class IngestSettings(KafkaSettings):
     port: int = setting("INGEST_PORT", "port of the HTTP ingest", 5000)
     metrics_port: int = setting("INGEST_METRICS_PORT", "port of the Prometheus metrics", 9101)
     workers: int = setting("INGEST_WORKERS", "worker processes, each with its own producer", 1)
+    trust_forwarded_for: bool = setting(
+        "INGEST_TRUST_FORWARDED_FOR", "whether X-Forwarded-For says who a client is", False
+    )
     max_connections: int = setting("INGEST_MAX_CONNECTIONS", "connections that one worker keeps open", 4096)
     max_in_flight: int = setting("INGEST_MAX_IN_FLIGHT", "messages that one worker handles at a time", 256)
     max_body_bytes: int = setting("INGEST_MAX_BODY_BYTES", "largest body, as sent and inflated", 2 << 20)

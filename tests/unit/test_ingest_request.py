@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from services.ingest.errors import IngestError
-from services.ingest.request import check_content, inflate_body, traceparent
+from services.ingest.request import check_content, client_address, inflate_body, traceparent
 
 LIMIT = 20_000
 BODY = b'{"deviceId": "d"}'
@@ -119,3 +119,19 @@ def test_only_a_valid_trace_context_is_taken(sent, valid):
     """The trace context is that of the W3C standard or none."""
     assert traceparent({"HTTP_TRACEPARENT": sent}) == (sent if valid else None)
     assert traceparent({}) is None
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1, 203.0.113.9", "203.0.113.9"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("", "172.18.0.2"),
+        ("unknown", "172.18.0.2"),
+        ("203.0.113.9 forged=yes", "172.18.0.2"),
+    ],
+)
+def test_address_is_what_the_edge_says(forwarded, address):
+    """Behind the edge the address is the last that it names, if that is one, and never any other text."""
+    assert client_address({"HTTP_X_FORWARDED_FOR": forwarded}, "172.18.0.2") == address
