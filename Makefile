@@ -103,6 +103,10 @@ test-faults: setup test-programs ## every fault there is, with their bounds; tak
 test-alerts: setup test-programs ## break Kafka, PostgreSQL and the stream, and wait for the right alerts; half an hour
 	@$(PYTHON) -m pytest tests/alerts -m long -s
 
+.PHONY: fuzz
+fuzz: setup ## fuzz the decoder and ingest's HTTP surface, each for FUZZ_SECONDS (600)
+	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(PYTHON) -m pytest tests/integration/test_fuzz.py
+
 .PHONY: bench-ingest
 bench-ingest: setup ## how fast ingest is, beside a plain server (OPTIONS=--quick: a first look in three minutes)
 	@$(PYTHON) -m bench.ingest $(OPTIONS)

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from services.common.telemetry import Tracing
 from services.ingest.admission import Admission
 from services.ingest.errors import IngestError
-from services.ingest.exchange import Answer, Desk, Exchange, MessageExchange, PageExchange
+from services.ingest.exchange import REQUEST_ID, Answer, Desk, Exchange, MessageExchange, PageExchange, new_request_id
 from services.ingest.producer import Publisher
 from services.ingest.reply import ACCEPTED, JSON, Reply
 from services.ingest.request import Environ
@@ -56,7 +56,9 @@ class Service:
 
     def refuse(self, error: IngestError, address: str) -> Reply:
         """The reply to what was no request, and so has no exchange."""
-        return self._desk.refuse(error, {"address": address})
+        request_id = new_request_id()
+        reply = self._desk.refuse(error, {"request": request_id, "address": address})
+        return reply._replace(fields=[*reply.fields, (REQUEST_ID, request_id)])
 
     def poll(self) -> None:
         """Take in what Kafka has acknowledged: ends the exchanges that wait for it."""

@@ -9,11 +9,11 @@ from services.ingest.body import Body, ChunkedBody, LengthBody
 from services.ingest.errors import IngestError
 from services.ingest.exchange import Exchange
 from services.ingest.head import Head, take_head
+from services.ingest.link import Link
 from services.ingest.reply import CONTINUE, Reply, encode
 from services.ingest.request import Environ, client_address
 from services.ingest.settings import IngestSettings
 
-_RECEIVED_AT_ONCE: Final = 1 << 16
 _READ_AHEAD: Final = 1 << 16
 _REQUESTS_AT_ONCE: Final = 8
 _DROPPED_PER_LIMIT: Final = 4  # a client that is still sending when the connection closes never sees the answer
@@ -61,12 +61,11 @@ class Connection:
 
     def __init__(self, host: Host, client: socket.socket, address: str) -> None:
         self._host = host
-        self._socket = client
+        self._link = Link(client, lambda read, write: host.watch(self, read=read, write=write))
         self._address = address
         self.state = State.IDLE
         self.deadline = host.now + host.settings.head_timeout_s
         self._input = bytearray()
-        self._output = b""
         self._head: Head | None = None
         self._body: Body = LengthBody(0)
         self._exchange: Exchange | None = None
@@ -76,32 +75,29 @@ class Connection:
         self._last = False
         self._heard_all = False
         self._going_on = False
-        self._watched = (True, False)
 
     def fileno(self) -> int:
         """For the server's selector."""
-        return self._socket.fileno()
+        return self._link.fileno()
 
     # --- what the server calls
 
     def on_readable(self) -> None:
         """Take in what the client has sent."""
         try:
-            data = self._socket.recv(_RECEIVED_AT_ONCE)
-        except BlockingIOError:
-            return
+            data = self._link.receive()
         except OSError:
             self.close()
             return
-        if data:
-            self._input += data
-            self.go_on()
-        else:
-            self._on_end_of_input()
+        if data is None:
+            return
+        self._input += data
+        self._heard_all = not data
+        self.go_on()
 
     def on_writable(self) -> None:
         """Send more of the reply, then go on."""
-        self._flush()
+        self._send(b"")
         self.go_on()
 
     def go_on(self) -> None:
@@ -110,18 +106,21 @@ class Connection:
             return
         self._going_on = True
         requests = 0
-        while not self._output and self._step():
+        while not self._link.blocked and self._step():
             requests += self.state is State.IDLE
             if requests == _REQUESTS_AT_ONCE:
                 self._host.call_again(self)
                 break
+        else:
+            if self._heard_all and not self._link.blocked:
+                self._miss_the_rest()
         self._going_on = False
-        self._watch()
+        self._look()
 
     def expire(self) -> None:
         """The deadline has passed: the client, or Kafka, took too long."""
         match self.state:
-            case State.HEAD if not self._output:
+            case State.HEAD if not self._link.blocked:
                 self._refuse_head(IngestError("too_slow"))
             case State.BODY if self._exchange is not None and self._exchange.open:
                 self._last = True
@@ -130,6 +129,7 @@ class Connection:
                 self._exchange.refuse(IngestError("not_acknowledged"))
             case _:
                 self.close()
+        self._look()
 
     def stop(self) -> None:
         """End after the present request, or soon if there is none: its client may just be sending one."""
@@ -142,7 +142,7 @@ class Connection:
             return
         was, self.state = self.state, State.CLOSED
         self._host.forget(self)
-        self._socket.close()
+        self._link.close()
         self._hold(0)
         if was is State.BODY and self._exchange is not None:
             self._exchange.refuse(IngestError("body_incomplete"))
@@ -282,32 +282,32 @@ class Connection:
         """Close once the client has read the reply; at once when there is nothing that it may still be sending."""
         if self.state in {State.END, State.CLOSED}:
             return
-        nothing_more = self._body.complete and not self._input and self.state is not State.HEAD
+        between_requests = self._body.complete and not self._input and self.state is not State.HEAD
         self.state = State.END
-        if self._heard_all or (nothing_more and not self._output):
+        self._set_deadline()
+        if not self._link.blocked:
+            self._say_all(at_once=between_requests)
+
+    def _say_all(self, at_once: bool = False) -> None:
+        """The client sees the end, and what it still sends is dropped: closing now would take the reply from it."""
+        if at_once or self._heard_all:
             self.close()
             return
-        self._set_deadline()
-        if not self._output:
-            self._say_that_all_is_sent()
-            self._drop_input()
-
-    def _say_that_all_is_sent(self) -> None:
-        """The client sees the end, and what it still sends is dropped: closing now would take the reply from it."""
         try:
-            self._socket.shutdown(socket.SHUT_WR)
+            self._link.say_all()
         except OSError:
             self.close()
+        else:
+            self._drop_input()
 
-    def _on_end_of_input(self) -> None:
-        self._heard_all = True
+    def _miss_the_rest(self) -> None:
+        """The client has said all that it will, and that is not enough to go on."""
         match self.state:
             case State.BODY if self._exchange is not None and self._exchange.open:
                 self._last = True
                 self._exchange.refuse(IngestError("body_incomplete"))
             case State.REPLY:
-                self._last = True
-                self._watch()
+                return
             case _:
                 self.close()
 
@@ -323,29 +323,22 @@ class Connection:
     # --- output and bookkeeping
 
     def _send(self, data: bytes) -> None:
-        if not self._output:
+        if not self._link.blocked:
             self.deadline = self._host.now + self._host.settings.write_timeout_s
-        self._output += data
-        self._flush()
-
-    def _flush(self) -> None:
         try:
-            self._output = self._output[self._socket.send(self._output) :]
-        except BlockingIOError:
-            return
+            self._link.send(data)
         except OSError:
-            self._output = b""
             self.close()
             return
-        if not self._output:
+        if not self._link.blocked:
             self._set_deadline()
             if self.state is State.END:
-                self._say_that_all_is_sent()
+                self._say_all()
 
     def _set_deadline(self) -> None:
         """For what the state waits for; a reply that is not sent yet has its own."""
         settings = self._host.settings
-        if self._output:
+        if self._link.blocked:
             return
         match self.state:
             case State.IDLE:
@@ -359,12 +352,8 @@ class Connection:
         self._host.held_bytes += size - self._held
         self._held = size
 
-    def _watch(self) -> None:
-        """Tell the server what to look for: nothing is read from a client that does not read."""
-        if self.state is State.CLOSED:
-            return
-        ahead = self.state is State.REPLY and len(self._input) >= _READ_AHEAD
-        wanted = (not (self._output or self._heard_all or ahead), bool(self._output))
-        if wanted != self._watched:
-            self._watched = wanted
-            self._host.watch(self, read=wanted[0], write=wanted[1])
+    def _look(self) -> None:
+        """Look for what can be used: while a reply is due, only so much of the next requests."""
+        if self.state is not State.CLOSED:
+            ahead = self.state is State.REPLY and len(self._input) >= _READ_AHEAD
+            self._link.look_for(more=not (self._heard_all or ahead))

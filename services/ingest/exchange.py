@@ -18,11 +18,18 @@ from services.ingest.request import Environ, check_content, inflate_body, tracep
 from services.ingest.settings import IngestSettings
 from services.ingest.token_cache import Token
 
+REQUEST_ID: Final = "X-Request-Id"
+
 log = logging.getLogger("services.ingest")
 
 Answer = Callable[[Reply], None]
 Page = Callable[[Environ, bytes], Reply]
 """Answers a request with this environment and body. Raises `IngestError`."""
+
+
+def new_request_id() -> str:
+    """What a request is called in its reply, in the log and in its trace."""
+    return os.urandom(8).hex()
 
 
 class Desk:
@@ -59,7 +66,7 @@ class Exchange:
         self._desk = desk
         self._environ = environ
         self._answer = answer
-        self._request_id = os.urandom(8).hex()
+        self._request_id = new_request_id()
         self._span = UNRECORDED
         self.open = True
 
@@ -91,7 +98,7 @@ class Exchange:
     def _finish(self, reply: Reply, error: Code | None = None) -> None:
         """The one place where an exchange ends."""
         self.open = False
-        fields = [*reply.fields, ("X-Request-Id", self._request_id)]
+        fields = [*reply.fields, (REQUEST_ID, self._request_id)]
         if self._span.trace_id is not None:
             fields.append(("X-Trace-Id", self._span.trace_id))
             self._span.end({"http.response.status_code": reply.status, "request.id": self._request_id}, error=error)

@@ -104,6 +104,9 @@ class KafkaPublisher:
                 "acks": "all",
                 "compression.type": "lz4",
                 "linger.ms": settings.linger_ms,
+                # Records that come while a request is on its way share the next one: no waiting at quiet times, and
+                # large requests when there is much to send.
+                "max.in.flight.requests.per.connection": 1,
                 # A record that nobody waits for any more must not stay queued: its sender sends it again.
                 "message.timeout.ms": int(settings.acknowledge_timeout_s * 1000),
                 "message.max.bytes": 2 * settings.max_body_bytes,  # numbers may take more room when encoded again

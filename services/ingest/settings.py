@@ -28,7 +28,7 @@ class IngestSettings(KafkaSettings):
     burst: float = setting("INGEST_BURST", "messages of one device that may come at once", 500.0)
     acknowledge_timeout_s: float = setting("INGEST_ACKNOWLEDGE_TIMEOUT_S", "how long to wait for Kafka", 5.0)
     test_topic: str = setting("KAFKA_TEST_TOPIC", "topic of the test pushes", "test-pushes")
-    linger_ms: float = setting("INGEST_LINGER_MS", "how long a record waits for others to share its request", 5.0)
+    linger_ms: float = setting("INGEST_LINGER_MS", "how long a record waits for others to share its request", 0.0)
     max_queued_records: int = setting("INGEST_MAX_QUEUED_RECORDS", "records that wait for Kafka in a worker", 1000)
     max_queued_bytes: int = setting("INGEST_MAX_QUEUED_BYTES", "of records that wait for Kafka in a worker", 64 << 20)
     head_timeout_s: float = setting("INGEST_HEAD_TIMEOUT_S", "how long a client may take to send a head", 10.0)

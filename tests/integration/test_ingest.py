@@ -17,11 +17,13 @@ from ingest_server import JSON, TOKEN, Ingest, message, numbers_of, post, read_t
 
 from ops.local.processes import stop, wait_until
 from services.common.message import parse_message
+from services.ingest.errors import ANSWERS
 from tests.otlp import Receiver
 
 PAYLOADS = sorted((Path(__file__).parents[1] / "payloads").glob("*.json"))
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 MIB = 1 << 20
+READING = b'{"name":"n","time":1,"values":{}}'
 START = b"POST /sensor_data HTTP/1.1\r\nHost: ingest\r\nContent-Type: application/json\r\n"
 HEAD = START + b"Authorization: Bearer %s\r\n" % TOKEN.encode()
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -151,7 +153,71 @@ def test_raw_bytes_get_their_answer(ingest, request_bytes, expected):
     assert statuses(answers) == expected
     bodies = [part.split(b"\r\n\r\n", 1)[1] for part in answers.split(b"HTTP/1.")[1:]]
     assert all(json.loads(body) for body in bodies if body)
+    assert answers.count(b"X-Request-Id: ") == len([status for status in expected if status != 100])
     assert ingest.post(message(1))[0] == 200
+
+
+def with_value(value):
+    """A message with this JSON as the value of a channel."""
+    return message(1).replace(b'"y": -1', b'"y": ' + value)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(b"", "bad_json", id="empty"),
+        pytest.param(b"{", "bad_json", id="cut off"),
+        pytest.param(message(1) + b"x", "bad_json", id="more behind"),
+        pytest.param(with_value(b"NaN"), "bad_json", id="NaN"),
+        pytest.param(with_value(b"-Infinity"), "bad_json", id="infinity"),
+        pytest.param(with_value(b"1e999"), "bad_json", id="1e999"),
+        pytest.param(with_value(b"9" * 400), None, id="huge integer"),
+        pytest.param(with_value(b"9" * 5000), "bad_json", id="absurd integer"),
+        pytest.param(with_value(b"[" * 50 + b"]" * 50), "bad_message", id="deep value"),
+        pytest.param(b'{"a":' * 100_000, "bad_json", id="depth bomb"),
+        pytest.param(message(1).replace(b'"messageId": 1', b'"messageId": 2, "messageId": 1'), None, id="key twice"),
+        pytest.param(message(1).decode().encode("utf-16"), "bad_json", id="UTF-16"),
+        pytest.param(b"\xef\xbb\xbf" + message(1), "bad_json", id="byte order mark"),
+        pytest.param(with_value(b'"\xff"'), "bad_json", id="bad UTF-8"),
+        pytest.param(with_value(b'"\\ud800"'), "bad_json", id="lone surrogate"),
+        pytest.param(with_value(b'"\\u0000"'), "bad_message", id="NUL"),
+        pytest.param(b"[]", "bad_message", id="list"),
+        pytest.param(b"5", "bad_message", id="scalar"),
+        pytest.param(message(1).replace(b"phone", b"x" * 129), "bad_message", id="long id"),
+        pytest.param(message(1).replace(b"phone", b"a\\n"), "bad_message", id="control character in an id"),
+        pytest.param(message(1).replace(b'"gyroscope"', b"7"), "bad_message", id="wrong type"),
+        pytest.param(message(1).replace(b'"payload"', b'"else"'), "bad_message", id="no payload"),
+        pytest.param(message(1, readings=10_000), None, id="10,000 readings"),
+        pytest.param(
+            b'{"deviceId":"d","sessionId":"s","payload":[%s]}' % b",".join([READING] * 50_001),
+            "too_many_readings",
+            id="50,001 readings",
+        ),
+    ],
+)
+def test_bodies_get_their_answer(ingest, body, expected):
+    """Whatever is in a body, it is a message or it is refused with the right code."""
+    status, answer = ingest.post(body)
+    assert answer.get("error") == expected
+    assert status == (ANSWERS[expected].status if expected else 200)
+
+
+@pytest.mark.parametrize("line", [b"", b"Content-Type: text/plain\r\n", b"Content-Type: application/jsonp\r\n"])
+def test_wrong_or_missing_type_is_refused(ingest, line):
+    """What is not announced as JSON is refused, and the connection goes on."""
+    head = HEAD.replace(b"Content-Type: application/json\r\n", line)
+    request = head + b"Content-Length: %d\r\n\r\n" % len(message(1)) + message(1)
+    assert statuses(ingest.raw(request + with_length(message(1)))) == [415, 200]
+
+
+@pytest.mark.parametrize(("sent", "expected"), [(3, [200] * 3), (2.5, [200, 200, 400])], ids=["whole", "cut off"])
+def test_client_that_has_said_all_is_answered(ingest, sent, expected):
+    """A client that closes its half of the connection gets all its answers, and then the end."""
+    request = with_length(message(1))
+    with socket.create_connection(("127.0.0.1", ingest.port), timeout=15) as connection:
+        connection.sendall((request * 3)[: int(len(request) * sent)])
+        connection.shutdown(socket.SHUT_WR)
+        assert statuses(b"".join(iter(functools.partial(connection.recv, 65536), b""))) == expected
 
 
 def test_chunks_without_end_are_refused_while_they_come(ingest):
