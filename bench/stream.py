@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from bench.parts import cpu_of, cpu_seconds, memory_mib, processes
 from bench.phones import READINGS
 from bench.senders import Send, sending, to_ingest, to_kafka
 from bench.watch import Figures, Watch
+from tests.integration.browser import Browser
 from tests.processes import environment_of, send
 from tests.system.stack import REPOSITORY, Stack
 
@@ -61,6 +62,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--long", type=float, default=LONG_S, help="of those that show a flat lag (%(default)s)")
     parser.add_argument("--warm-up", type=float, default=20, help="left out of each phase, seconds (%(default)s)")
     parser.add_argument("--drain", type=int, default=5_000_000, help="readings of the backlog (%(default)s)")
+    parser.add_argument("--no-viewer", dest="viewer", action="store_false", help="whole stack without a browser")
     return parser.parse_args()
 
 
@@ -71,14 +73,28 @@ def run_phases(bench: "Bench", arguments: argparse.Namespace) -> None:
         bench.load("stream", to_kafka, phones, arguments.long if phones == 80 else arguments.seconds)
     if arguments.drain:
         bench.drain("drain", arguments.drain)
-    for phones in numbers(arguments.stack_phones):
-        bench.load("stack", to_ingest, phones, arguments.long if phones == 40 else arguments.seconds)
+    if whole := numbers(arguments.stack_phones):
+        with viewer(bench.stack) if arguments.viewer else nullcontext():
+            for phones in whole:
+                bench.load("stack", to_ingest, phones, arguments.long if phones == 40 else arguments.seconds)
     if plain := numbers(arguments.plain_phones):
         with bench.plain():
             for phones in plain:
                 bench.load("plain", to_kafka, phones, arguments.seconds)
             if arguments.drain:
                 bench.drain("plain_drain", arguments.drain)
+
+
+@contextmanager
+def viewer(stack: Stack) -> Iterator[None]:
+    """A person who looks at the newest recording's Live page, in a real browser on the same machine."""
+    with tempfile.TemporaryDirectory(prefix="bench-viewer-") as profile:
+        browser = Browser(Path(profile), 1440, 1000)
+        try:
+            browser.sign_in(stack.dashboard_url, "admin", stack.first_password)
+            yield
+        finally:
+            browser.quit()
 
 
 def numbers(text: str) -> list[int]:
