@@ -98,7 +98,9 @@ def main() -> int:
 
 def kafka_offsets(settings: StreamSettings) -> list[Offsets]:
     """What Kafka holds of the topic now. Raises `KafkaException` when it does not answer."""
-    consumer = Consumer(client_options(settings) | {"group.id": "check"})  # required; nothing is consumed or committed
+    consumer = Consumer(
+        client_options(settings) | {"group.id": "check", "log_level": 0}
+    )  # consumes and commits nothing
     with closing(consumer):
         partitions = consumer.list_topics(settings.topic, KAFKA_TIMEOUT_S).topics[settings.topic].partitions
         return [

@@ -8,15 +8,22 @@ import argparse
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
+from services.common.kafka import client_options
 from services.common.settings import SettingsError, load
 from services.stream import checkpoint
 from services.stream.check import Offsets, kafka_offsets
 from services.stream.settings import StreamSettings
+
+PATIENCE_S: Final = 60
+LISTEN_S: Final = 3
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +35,39 @@ class LossError(Exception):
 
 
 def prepare(settings: StreamSettings) -> None:
-    """Put a checkpoint aside that cannot be used. Raises `LossError`, and `KafkaException` if no broker answers."""
+    """Put a checkpoint aside that cannot be used. Raises `LossError`, and `ConnectionError` if no broker answers."""
     directory = settings.checkpoint
     if fault := checkpoint.find_fault(directory):
         log.error(_ASIDE, f"the checkpoint is broken: {fault}", checkpoint.set_aside(directory))
-        return
-    if not directory.exists():
-        return
-    held = kafka_offsets(settings)
+    held = _held(settings)
     if fault := find_other_topic(checkpoint.planned_offsets(directory, settings.topic), held):
         log.error(_ASIDE, f"the checkpoint is of another topic: {fault}", checkpoint.set_aside(directory))
     elif fault := find_loss(checkpoint.awaited_offsets(directory, settings.topic), held):
         raise LossError(f"{fault}; to go on with what is left: python -m services.stream.resume --accept-loss")
+
+
+def _held(settings: StreamSettings) -> list[Offsets]:
+    """What Kafka holds. A broker that is away may come back; one that refuses is named with its reason."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return kafka_offsets(settings)
+        except KafkaException as error:
+            cause = f"Kafka at {settings.bootstrap_servers}: {_complaint(settings) or error.args[0].str()}"
+            if time.monotonic() > deadline:
+                raise ConnectionError(cause) from None
+            log.warning("%s; asking again", cause)
+
+
+def _complaint(settings: StreamSettings) -> str:
+    """What a client hears when it connects: why a certificate is refused is told nowhere else."""
+    heard: list[str] = []
+    options: dict[str, Any] = {"error_cb": lambda error: heard.append(error.str()), "log_level": 0}
+    client = AdminClient(client_options(settings) | options)
+    deadline = time.monotonic() + LISTEN_S
+    while not heard and time.monotonic() < deadline:
+        client.poll(0.1)
+    return heard[0] if heard else ""
 
 
 def find_other_topic(planned: Mapping[int, int], held: Iterable[Offsets]) -> str:

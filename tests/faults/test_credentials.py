@@ -62,7 +62,7 @@ def unknown_server(lab):
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        (expired, "certificate"),
+        (expired, "alert certificate"),
         (wrong_principal, "Not authorized to access topics|Topic authorization failed"),
         (wrong_password, 'password authentication failed for user "stream_writer"'),
         (wrong_role, "permission denied"),
