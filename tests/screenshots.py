@@ -19,7 +19,7 @@ PAGES = {
     "history": "/history?sensor=accelerometer&sensor=barometer",
     "sessions": "/sessions",
     "phones": "/phones",
-    "connect": "/connect",
+    "connect": "/phones/connect",
     "account": "/account",
 }
 SIZES = {1440: 1000, 390: 844}

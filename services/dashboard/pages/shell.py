@@ -8,6 +8,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 
 from services.dashboard.pages.page import Page, Services
 
+_SHADE: Any = {"light": 7, "dark": 8}  # white on it has a contrast of 5.0 and more
 SYSTEM_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', Arial, sans-serif"
 
 
@@ -22,7 +23,7 @@ def shell(pages: Sequence[Page]) -> Any:
             html.Main(id="page", tabIndex="-1"),
         ],
         defaultColorScheme="auto",
-        theme={"fontFamily": SYSTEM_FONTS, "primaryColor": "indigo", "defaultRadius": "md"},
+        theme={"fontFamily": SYSTEM_FONTS, "primaryColor": "indigo", "primaryShade": _SHADE, "defaultRadius": "md"},
     )
 
 
