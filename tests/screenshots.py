@@ -25,7 +25,9 @@ PAGES = {
 SIZES = {1440: 1000, 390: 844}
 SCHEMES = ("light", "dark")
 RECORDED_S = 90
-SETTLE_S = 4
+SETTLE_S = 3
+DRAWN = ("live", "history")
+HAS_LINES = "return document.querySelectorAll('.js-plotly-plot .scatterlayer .trace path').length > 5"
 
 
 def main() -> None:
@@ -56,6 +58,8 @@ def shoot_all(browser: Browser, stack: Stack, also: Path | None) -> None:
     for name, path in PAGES.items():
         for scheme, width in each_look(browser):
             browser.open(stack.dashboard_url + path)
+            if name in DRAWN:
+                browser.wait(lambda: browser.run(HAS_LINES))
             time.sleep(SETTLE_S)
             shoot(browser, f"{name}-{width}-{scheme}", also)
 

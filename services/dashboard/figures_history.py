@@ -23,6 +23,7 @@ _FEW_POINTS: Final = 120
 _MOST_WORDS: Final = 30
 _GREY: Final = "#868e96"
 _MISSING: Final = "rgba(240,62,62,0.16)"
+_MISSING_WORDS: Final = "#e03131"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -49,7 +50,7 @@ def history_figure(answer: HistoryAnswer, zone: Zone) -> Figure:
         "dragmode": "zoom",
         "font": {"family": "inherit", "size": 11, "color": _GREY},
         "shapes": [*_gap_shapes(answer.gaps, clock), *_mark_shapes(answer.marks, clock)],
-        "annotations": [*_titles(parts), *_gap_words(answer.gaps, clock)],
+        "annotations": _titles(parts),
         "xaxis": _time_axis(answer.view, clock, len(parts)),
         **_value_axes(len(parts)),
         "uirevision": str(answer.ask.id),
@@ -157,7 +158,9 @@ def _with_utc(trace: Figure, line: Line, clock: _Clock) -> Figure:
 
 
 def _gap_shapes(gaps: Sequence[Gap], clock: _Clock) -> list[Figure]:
-    """A shade over each hole, across all panels; never so narrow that it is not seen."""
+    """A shade over each hole, across all panels, and how many messages are missing in it while there are few holes."""
+    has_words = len(gaps) <= _MOST_LABELS
+    font = {"size": 11, "color": _MISSING_WORDS}
     return [
         {
             "type": "rect",
@@ -169,24 +172,7 @@ def _gap_shapes(gaps: Sequence[Gap], clock: _Clock) -> list[Figure]:
             "fillcolor": _MISSING,
             "line": {"width": 1, "color": _MISSING},
             "layer": "below",
-        }
-        for gap in gaps
-    ]
-
-
-def _gap_words(gaps: Sequence[Gap], clock: _Clock) -> list[Figure]:
-    """How many messages are missing, in each hole while there are few of them."""
-    if len(gaps) > _MOST_LABELS:
-        return []
-    return [
-        {
-            "x": clock.at((gap.from_ms + gap.until_ms) / 2),
-            "y": 0,
-            "yref": "paper",
-            "yanchor": "bottom",
-            "text": f"−{gap.missing}",
-            "showarrow": False,
-            "font": {"size": 11, "color": "#e03131"},
+            "label": {"text": f"−{gap.missing}" if has_words else "", "textposition": "bottom center", "font": font},
         }
         for gap in gaps
     ]

@@ -76,6 +76,7 @@ def test_annotations_are_lines_across_all_charts(dashboard, browser, recorder):
 
 def test_pictures_are_shown(page):
     """The newest camera picture is shown as a picture, fetched by its time; its text is shown nowhere."""
+    page.run("document.querySelector('[data-sensor=\"camera\"]').scrollIntoView()")  # only cards in sight are drawn
     loaded = "const image = document.querySelector('[data-sensor=\"camera\"] img'); return image && image.naturalWidth"
     assert page.wait(lambda: page.run(loaded)) == 1
     assert PICTURE[:40] not in page.text("#cards")
