@@ -75,7 +75,7 @@ COPY --from=ingest-packages /opt/venv /opt/venv
 COPY services/ingest services/ingest
 RUN python -m compileall -q /app
 USER 10001:10001
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["answers", "5000", "/readyz"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=180s CMD ["answers", "5000", "/readyz"]
 CMD ["python", "-m", "gunicorn", "--config", "python:services.ingest.gunicorn_conf", "services.ingest.wsgi:application"]
 
 FROM ingest AS topics
@@ -90,7 +90,7 @@ COPY --from=dashboard-packages /opt/venv /opt/venv
 COPY services/dashboard services/dashboard
 RUN python -m compileall -q /app && mkdir /exports && chown 10003:10003 /exports
 USER 10003:10003
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["answers", "8050", "/readyz"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=180s CMD ["answers", "8050", "/readyz"]
 CMD ["python", "-m", "gunicorn", "--config", "python:services.dashboard.gunicorn_conf", "services.dashboard.wsgi:application"]
 
 FROM service AS simulator
@@ -122,7 +122,7 @@ ENTRYPOINT ["python", "-m", "ops.spark.start"]
 FROM ${KAFKA_IMAGE} AS kafka
 COPY --from=kafka-exporter /jars/exporter.jar /opt/sensor-stream/
 COPY ops/kafka/server.properties ops/kafka/production.properties ops/kafka/jmx-exporter.yml /opt/sensor-stream/
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s CMD ["bash", "-c", "< /dev/tcp/127.0.0.1/9092"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=180s CMD ["bash", "-c", "< /dev/tcp/127.0.0.1/9092"]
 CMD ["bash", "-c", "cd /opt/sensor-stream && cat server.properties production.properties > /mnt/shared/config/server.properties && exec /etc/kafka/docker/run"]
 
 FROM ${CADDY_IMAGE} AS edge
@@ -131,5 +131,5 @@ COPY docs/*.md /srv/docs/
 RUN mkdir -p /srv/edge && chown 10006:10006 /srv/edge
 ENV XDG_DATA_HOME=/srv/edge XDG_CONFIG_HOME=/tmp EDGE_CA_DIRECTORY=/srv/edge/caddy/pki/authorities/local
 USER 10006:10006
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:9104/livez"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:9104/livez"]
 CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]

@@ -65,6 +65,7 @@ def deployment(report):
         running.enrol()
         yield running
     finally:
+        running.end_phones()
         report.write(running)
         if not kept:
             running.remove()

@@ -56,6 +56,7 @@ class Deployment:
             "PUBLISH_HTTPS": f"127.0.0.1:{https}", "PUBLISH_HTTP": f"127.0.0.1:{http}",
         }  # fmt: skip
         self.left_out = []
+        self.phones = []
         self.ca_file = directory / "edge-ca.crt"
         self.token_file = directory / "token"
 
@@ -126,7 +127,8 @@ class Deployment:
         identity = self.container(service)
         process = docker("inspect", "-f", "{{.State.Pid}}", identity).strip()
         image = self.config()["services"]["ingest"]["image"]
-        docker("run", "--rm", "--pid=host", "--privileged", "--user=0", "--network=none", image, "kill", "-9", process)
+        host = ["--rm", "--pid=host", "--privileged", "--user=0", "--network=none"]
+        docker("run", *host, "--entrypoint=sh", image, "-c", f"kill -9 {process}")
         started = "{{.State.StartedAt}} {{.State.Pid}}"
         wait_until(lambda: docker("inspect", "-f", started, identity).split()[1] not in (process, "0"), 60, service)
 
@@ -160,7 +162,9 @@ class Deployment:
         """Start phones that send over HTTPS; the caller waits for them."""
         options = ["--target", f"{self.url}/sensor_data", "--ca-file", self.ca_file, "--token-file", self.token_file]
         command = [sys.executable, "-m", "services.simulator", *options, "--record", record, *arguments]
-        return subprocess.Popen(list(map(str, command)), cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+        phones = subprocess.Popen(list(map(str, command)), cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+        self.phones.append(phones)
+        return phones
 
     def check(self):
         """The conservation check: exit status and table."""
@@ -205,6 +209,13 @@ class Deployment:
             )
             found.append((service, mebibytes(used), mebibytes(limit)))
         return sorted(found)
+
+    def end_phones(self):
+        """After a failed test: none outlives it."""
+        for phones in self.phones:
+            if phones.poll() is None:
+                phones.kill()
+                phones.wait()
 
     def remove(self):
         """Everything of the project, its data and secrets."""

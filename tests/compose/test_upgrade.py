@@ -45,4 +45,6 @@ def test_upgrade_keeps_all_data(directory, earlier):
             assert phones.wait(300) == 0
             stored_once(deployment, *(each for each in records if each.exists()))
     finally:
+        for deployment in deployments:
+            deployment.end_phones()
         deployments[-1].remove()
