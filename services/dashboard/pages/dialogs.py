@@ -86,7 +86,7 @@ def register(app: Dash, page: str, open_dialog: Open, do: Do, for_all: Set[str] 
                 asked = Dialog("That is not possible", html.P(str(error)))
             except DatabaseAwayError:
                 asked = Dialog("That is not possible now", html.P("The database cannot be reached."))
-            return True, asked.title, [asked.content, trouble(page)]
+            return True, asked.title, [html.Div(asked.content, className="dialog"), trouble(page)]
 
     @app.callback(
         Output(f"{page}-dialog", "opened", allow_duplicate=True),
