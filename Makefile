@@ -24,8 +24,16 @@ DEPLOYED = $(if $(LOCAL),,$(shell ops/compose ps -q ingest 2>/dev/null))
 LOCALLY = $(MAKE) -s $(READY) && exec $(PYTHON) -m ops.local
 
 .PHONY: check
-check: ## does it add up? Everything that was read is stored, a duplicate or in quarantine
-	@$(if $(DEPLOYED),ops/compose run --rm --no-deps stream-tool services.stream.check,$(LOCALLY) check)
+check: ## does it add up? Everything that was read is stored, a duplicate or in quarantine (DO=--full: count all)
+	@$(if $(DEPLOYED),ops/compose run --rm --no-deps stream-tool services.stream.check,$(LOCALLY) check) $(DO)
+
+.PHONY: ledger quarantine retention
+ledger: ## of each session: expected, received, missing, late messages (DO="report --missing"; -h tells more)
+	@$(if $(DEPLOYED),ops/compose run --rm --no-deps stream-tool services.stream.ledger,$(LOCALLY) ledger) $(or $(DO),report)
+quarantine: ## what could not be stored, and why: DO=list, DO="show ID", DO="retry --all"; DO=-h tells more
+	@$(if $(DEPLOYED),ops/compose run --rm --no-deps stream-tool services.stream.quarantine,$(LOCALLY) quarantine) $(or $(DO),list)
+retention: ## how long things are kept, how large they are, how large they will become
+	@$(if $(DEPLOYED),ops/compose run --rm --no-deps stream-tool services.stream.retention,$(LOCALLY) retention) $(or $(DO),report)
 
 .PHONY: resume
 resume: ## can the stream go on where it was? DO=--accept-loss: go on although Kafka deleted unread records

@@ -1,4 +1,4 @@
-"""`python -m ops.local [run|check|tokens|users|resume]`: runs the stack until Ctrl-C, or asks it something."""
+"""`python -m ops.local [ACTION]`: runs the stack until Ctrl-C, or asks the running one something (check, tokens, …)."""
 
 import argparse
 import json
@@ -23,22 +23,21 @@ from ops.local.supervisor import Supervisor, find_leftovers, say
 from ops.local.tokens import CURL, token_file
 
 LEFTOVERS_END_WITHIN_S = 10
+TOOLS_OF_THE_STREAM = ("check", "ledger", "quarantine", "retention", "resume")
 
 
 def main() -> int:
     """Run, or become the program that asks; the exit status is 0 when all went well."""
     parser = argparse.ArgumentParser(prog="python -m ops.local", description=__doc__)
-    parser.add_argument("action", nargs="?", choices=["run", "check", "tokens", "users", "resume"], default="run")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of tokens, users and resume: -h tells more")
+    parser.add_argument("action", nargs="?", choices=["run", "tokens", "users", *TOOLS_OF_THE_STREAM], default="run")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of what is asked: -h tells more")
     given = parser.parse_args()
-    if given.arguments and given.action not in ("tokens", "users", "resume"):
-        parser.error(f"{given.action} takes no arguments")
+    if given.arguments and given.action == "run":
+        parser.error("run takes no arguments")
     try:
         settings = LocalSettings.load()
-        if given.action == "check":
-            become(settings, ["services.stream.check"], stream_environment(settings))
-        if given.action == "resume":
-            become(settings, ["services.stream.resume", *given.arguments], stream_environment(settings))
+        if given.action in TOOLS_OF_THE_STREAM:
+            become(settings, [f"services.stream.{given.action}", *given.arguments], stream_environment(settings))
         if given.action == "tokens":
             manager = postgres(settings).environment("dashboard")
             become(settings, ["services.ingest.tokens", *given.arguments], manager)

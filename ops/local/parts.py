@@ -134,7 +134,7 @@ def stream_environment(settings: LocalSettings) -> dict[str, str]:
     """What the stream and its check are told."""
     own = {"CHECKPOINT_DIR": str(settings.data / "checkpoint"), "SPARK_JARS_DIR": str(LIBRARIES / "spark")}
     clients = kafka(settings).environment("stream") | postgres(settings).environment("stream_writer")
-    return settings.given("STREAM_", "SPARK_", *COMMON_PREFIXES) | clients | own
+    return settings.given("STREAM_", "SPARK_", "KAFKA_RETENTION_DAYS", *COMMON_PREFIXES) | clients | own
 
 
 def dashboard_part(settings: LocalSettings) -> Part:

@@ -5,16 +5,17 @@ import os
 import signal
 import sys
 import threading
-from datetime import UTC, datetime
+from contextlib import closing
 
 from services.common import logs
-from services.common.database import DatabaseSettings
+from services.common.database import DatabaseSettings, connect
 from services.common.settings import SettingsError, describe, load
 from services.common.telemetry import Tracing
 from services.stream import metrics, resume
 from services.stream.gather import Gather
-from services.stream.query import make_partitions, start_query
-from services.stream.settings import StreamSettings
+from services.stream.housekeeping import Housekeeping, make_partitions
+from services.stream.query import start_query
+from services.stream.settings import KeepSettings, RuleSettings, StreamSettings
 from services.stream.source import make_session, read_records
 
 log = logging.getLogger("services.stream")
@@ -27,13 +28,14 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         settings, database = load(StreamSettings, os.environ), load(DatabaseSettings, os.environ)
+        keep, rules = load(KeepSettings, os.environ), load(RuleSettings, os.environ)
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201  # the logs are not set up yet
         return 2
     logs.configure("stream", settings.log_format)
-    log.info("starting", extra={"fields": describe(settings) | describe(database)})
+    log.info("starting", extra={"fields": describe(settings) | describe(keep) | describe(rules) | describe(database)})
     try:
-        _run(settings, database, stop)
+        _run(settings, keep, database, stop)
     except Exception as error:
         log.error("the stream failed: %s", _cause(error))
         return 1
@@ -41,8 +43,9 @@ def main() -> int:
     return 0
 
 
-def _run(settings: StreamSettings, database: DatabaseSettings, stop: threading.Event) -> None:
-    make_partitions(database)
+def _run(settings: StreamSettings, keep: KeepSettings, database: DatabaseSettings, stop: threading.Event) -> None:
+    with closing(connect(database, "stream")) as connection:
+        make_partitions(connection, keep)
     resume.prepare(settings)
     tracing = Tracing("stream")
     spark = make_session(settings)
@@ -51,17 +54,17 @@ def _run(settings: StreamSettings, database: DatabaseSettings, stop: threading.E
     gather = Gather(tracing)
     query = start_query(read_records(spark, settings), settings, gather, tracing.choice)
     metrics.serve(settings.metrics_port)
+    housekeeping = Housekeeping(settings, keep, database)
+    housekeeping.start()
     log.info("reading", extra={"fields": {"topic": settings.topic}})
-    days_ahead_made_on = datetime.now(UTC).date()
     while not stop.is_set():
         if query.awaitTermination(timeout=1):
             return
         gather.tick()
         if progress := query.lastProgress:
             metrics.record_phases(progress["durationMs"])
-        if days_ahead_made_on != (today := datetime.now(UTC).date()):
-            make_partitions(database)
-            days_ahead_made_on = today
+        metrics.record_progress(progress)
+    housekeeping.stop()
     query.stop()
     spark.stop()
     tracing.close()

@@ -45,11 +45,13 @@ class Record(NamedTuple):
 
 
 class BadRecord(NamedTuple):
-    """A record to quarantine whole."""
+    """A record to quarantine whole; whose it is, if it could be read."""
 
     record: Record
     reason: str
     detail: str
+    device: str | None = None
+    session: str | None = None
 
 
 class BadReading(NamedTuple):
@@ -112,9 +114,7 @@ def first_of_each(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _entry(record: Record, message: Message, rules: Rules) -> Entry:
-    broker_ns = record.broker_us * 1000
-    earliest_ns = max(EARLIEST_NS, broker_ns - rules.keep_days * 24 * HOUR_NS)
-    readings, bad_readings = _sort_out(message.payload, earliest_ns, broker_ns + AHEAD_NS)
+    readings, bad_readings = sort_out(message.payload, record.broker_us * 1000, rules)
     return Entry(
         record=record,
         device=message.deviceId,
@@ -138,9 +138,15 @@ def _span_us(times_ns: list[int]) -> tuple[int, int] | None:
     return (min(times_ns) // 1000, max(times_ns) // 1000) if times_ns else None
 
 
-def _sort_out(
-    payload: list[Reading], earliest_ns: int, latest_ns: int
+def sort_out(
+    payload: list[Reading], broker_ns: int, rules: Rules
 ) -> tuple[list[tuple[int, Reading]], list[BadReading]]:
+    """The readings that can be stored, each with its position, and those whose time cannot be true.
+
+    `broker_ns` is when they arrived, in ns since the Unix epoch.
+    """
+    earliest_ns = max(EARLIEST_NS, broker_ns - rules.keep_days * 24 * HOUR_NS)
+    latest_ns = broker_ns + AHEAD_NS
     readings = list(enumerate(payload))
     times = [reading.time for reading in payload]
     if not times or (earliest_ns <= min(times) and max(times) <= latest_ns):

@@ -5,20 +5,16 @@ in the background, about once a second: what a crash makes it read again is foun
 https://spark.apache.org/docs/latest/streaming/performance-tips.html#asynchronous-progress-tracking
 """
 
-from contextlib import closing
 from typing import Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
-from services.common.database import DatabaseSettings, connect
 from services.common.telemetry import TraceChoice
-from services.stream import sql
 from services.stream.gather import Gather, ReceiptsOnTheirWay
 from services.stream.settings import StreamSettings
 from services.stream.task import spark_task
 
-DAYS_AHEAD: Final = 3
 CHECKPOINT_PERIOD_MS: Final = 1000
 
 
@@ -34,9 +30,3 @@ def start_query(records: DataFrame, settings: StreamSettings, gather: Gather, tr
         .trigger(processingTime=f"{settings.trigger_ms} milliseconds")
         .start()
     )
-
-
-def make_partitions(database: DatabaseSettings) -> None:
-    """Make the tables' partitions of the next days, so that every reading of now finds its own."""
-    with closing(connect(database, "stream")) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(sql.MAKE_PARTITIONS, (DAYS_AHEAD,))

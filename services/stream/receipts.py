@@ -1,12 +1,17 @@
 """Receipts: what one task did with one partition of a micro-batch. They travel from the tasks to the driver."""
 
 import time
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from services.stream.decode import BadRecord, Entry
+
+BOUNDS_S: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 3600, 86400)
+"""Upper bounds of durations until a commit: fine where people wait, coarse where messages are late."""
 
 
 class BatchKey(NamedTuple):
@@ -45,6 +50,22 @@ class Came(NamedTuple):
     deleted_records: int
 
 
+class Spread(msgspec.Struct):
+    """How durations in s are spread: how many lie up to each bound of `BOUNDS_S` and beyond the last, and their sum."""
+
+    counts: list[int]
+    total: float
+
+    @classmethod
+    def of(cls, seconds: Iterable[float]) -> "Spread":
+        """Negative ones, which clocks that disagree make, count as none."""
+        counts, total = [0] * (len(BOUNDS_S) + 1), 0.0
+        for duration in seconds:
+            counts[bisect_left(BOUNDS_S, duration)] += 1
+            total += max(0.0, duration)
+        return cls(counts, total)
+
+
 class Receipt(msgspec.Struct, frozen=True):
     """Counts of one partition of a micro-batch. `duplicates`, `quarantined` and `deleted` count records, once each.
 
@@ -54,7 +75,9 @@ class Receipt(msgspec.Struct, frozen=True):
     `replayed` tells that an earlier attempt had stored the same offsets; the counts are then that attempt's.
     `seconds` holds the duration of each step, from `began_ns` to `committed_ns` (both in ns since the epoch);
     `newest_broker_us` is the broker time of the newest record. `trace_id` stands in the batch row; `traceparents` are
-    the trace contexts of some of the messages.
+    the trace contexts of some of the messages. `times` holds of each stored message its broker time and that of its
+    last reading, in µs, from which the task makes `spreads`: how long both took until the commit. `retries` counts
+    further attempts after a fault, `reasons` what was quarantined.
     """
 
     query_id: str
@@ -82,11 +105,15 @@ class Receipt(msgspec.Struct, frozen=True):
     newest_broker_us: int = 0
     trace_id: str | None = None
     traceparents: list[str] = []
+    times: list[tuple[int, int | None]] = []
+    spreads: dict[str, Spread] = {}
+    retries: int = 0
+    reasons: dict[str, int] = {}
 
     @classmethod
-    def of(cls, batch: BatchKey, came: "Came", quarantined: int, not_known: int) -> "Receipt":
-        """Count what came; `quarantined` of the bad records were not in quarantine yet."""
-        bad_records = len(came.bad_records)
+    def of(cls, batch: BatchKey, came: "Came", reasons: Counter[str], not_known: int) -> "Receipt":
+        """Count what came; `reasons` are those of bad records that were not in quarantine yet."""
+        bad_records, quarantined = len(came.bad_records), reasons.total()
         readings_new, readings_deleted = _readings(came.new), _readings(came.deleted)
         readings = _readings(came.entries)
         readings_quarantined = sum(len(entry.bad_readings) for entry in came.new)
@@ -104,7 +131,17 @@ class Receipt(msgspec.Struct, frozen=True):
             readings_deleted=readings_deleted,
             late=sum(entry.is_late for entry in came.new),
             not_known=not_known,
+            times=[(entry.record.broker_us, entry.span_us[1] if entry.span_us else None) for entry in came.new],
+            reasons=dict(reasons + Counter(bad.reason for entry in came.new for bad in entry.bad_readings)),
         )
+
+    def committed(self, now_us: int) -> "Receipt":
+        """The receipt once the transaction is committed at `now_us`: `times` become `spreads`."""
+        spreads = {
+            "broker": Spread.of((now_us - broker_us) / 1e6 for broker_us, _ in self.times),
+            "reading": Spread.of((now_us - last_us) / 1e6 for _, last_us in self.times if last_us is not None),
+        }
+        return msgspec.structs.replace(self, times=[], spreads=spreads)
 
     @classmethod
     def of_row(cls, batch: BatchKey, row: Sequence[int]) -> "Receipt":

@@ -107,7 +107,7 @@ INSERT INTO quarantine
     (topic, partition, "offset", broker_time, position, reason, detail, device, session, key, content)
 VALUES %s
 ON CONFLICT (topic, partition, "offset", position, broker_time) DO NOTHING
-RETURNING 1
+RETURNING reason
 """
 
 QUARANTINE_ROW: Final = """(
@@ -213,3 +213,54 @@ ON CONFLICT (topic, partition) DO UPDATE SET
 """
 
 MAKE_PARTITIONS: Final = "SELECT make_partitions(%s)"
+DAYS_AHEAD: Final = 3
+"""How many days partitions are made ahead: readings may be dated a day ahead of their arrival."""
+
+KEEP: Final = "UPDATE retention SET days = %(days)s WHERE kept = %(kept)s AND days <> %(days)s"
+DROP_PARTITION: Final = "SELECT drop_partition(%s)"
+PARTITIONED: Final = "SELECT kept FROM retention WHERE unit IS NOT NULL ORDER BY kept"
+EXPIRE: Final = "SELECT expire(%s)"
+PURGE_STEP: Final = "SELECT purge_step()"
+
+# Of each table that is kept by age: its bytes with indexes and long values.
+TABLE_BYTES: Final = """
+SELECT kept, (pg_total_relation_size(name::regclass)
+              + (SELECT coalesce(sum(pg_total_relation_size(inhrelid)), 0) FROM pg_inherits
+                 WHERE inhparent = name::regclass))::bigint
+FROM (SELECT kept, CASE kept WHEN 'ledger' THEN 'message_ledger' ELSE kept END AS name FROM retention) AS tables
+"""
+
+# How far ahead of now partitions reach: the newest upper bound, from the partition's name.
+HOW_FAR_AHEAD: Final = """
+SELECT kept, extract(epoch FROM max(to_timestamp(substring(inhrelid::regclass::text FROM '_([0-9]+)$'), form)
+                                + ('1 ' || unit)::interval) - now())::float8 / 86400
+FROM (VALUES ('day', 'YYYYMMDD'), ('month', 'YYYYMM'), ('year', 'YYYY')) AS forms (unit, form)
+     JOIN retention USING (unit) JOIN pg_inherits ON inhparent = kept::regclass
+GROUP BY kept
+"""
+
+FIND_QUARANTINED: Final = """
+SELECT topic, partition, "offset", (extract(epoch FROM broker_time) * 1000000)::bigint, key, content,
+       position, reason, detail, device, session
+FROM quarantine WHERE quarantine_id = %s AND retried_at IS NULL
+"""
+
+LEAVE_QUARANTINE: Final = "UPDATE quarantine SET retried_at = now() WHERE quarantine_id = %s AND retried_at IS NULL"
+
+FIND_MESSAGE: Final = """
+SELECT number FROM message
+WHERE session_id = %(session_id)s AND topic = %(topic)s AND partition = %(partition)s AND "offset" = %(offset)s
+"""
+
+ADD_TO_MESSAGE: Final = """
+UPDATE message SET
+    first_time = least(first_time, 'epoch'::timestamptz + %(first_us)s * interval '1 microsecond'),
+    last_time = greatest(last_time, 'epoch'::timestamptz + %(last_us)s * interval '1 microsecond'),
+    readings = readings + 1, numbers = numbers + %(numbers)s, texts = texts + %(texts)s
+WHERE session_id = %(session_id)s AND topic = %(topic)s AND partition = %(partition)s AND "offset" = %(offset)s
+"""
+
+ADD_READING_TO_HOUR: Final = """
+UPDATE message_hour SET readings = readings + 1, changed_at = now(), counted_at = NULL
+WHERE topic = %(topic)s AND partition = %(partition)s AND hour = %(hour)s
+"""

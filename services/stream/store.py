@@ -6,7 +6,7 @@ for the second.
 """
 
 import io
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import Final, NamedTuple
@@ -53,20 +53,10 @@ def store(
     """
     steps = Steps()
     with connection.cursor() as cursor:
-        kept_from = _begin(cursor)
+        kept_from = begin(cursor)
         if stored := _stored_before(cursor, batch):
             return stored
-        sessions, candidates, deleted = lock_sessions(cursor, entries)
-        new = _without_stored(cursor, first_of_each(candidates), sessions)
-        wanted_records = without_deleted(cursor, bad_records)
-        quarantined = _quarantine_records(cursor, wanted_records)
-        _quarantine_readings(cursor, new)
-        steps.end("lock")
-        values = add_values(cursor, new, sessions, kept_from, steps)
-        _copy_messages(cursor, new, values, sessions, kept_from["message"])
-        remember(cursor, candidates, new, values, sessions)
-        came = Came(candidates, new, wanted_records, deleted, len(bad_records) - len(wanted_records))
-        receipt = Receipt.of(batch, came, quarantined, sum(values.not_known))
+        receipt = add_entries(cursor, batch, entries, bad_records, Adding(kept_from, steps))
         receipt = msgspec.structs.replace(receipt, trace_id=trace_id)
         if not write_batch(cursor, receipt):
             return _lost_race(connection, batch)
@@ -74,18 +64,48 @@ def store(
         return msgspec.structs.replace(receipt, seconds=steps.seconds)
 
 
-def add_values(cursor: Cursor, new: Sequence[Entry], sessions: Ids, kept_from: KeptFrom, steps: Steps) -> Values:
-    """Add the entries' values to windows and text readings, and all of it to the ledger."""
-    values = Values(new)
+class Adding(NamedTuple):
+    """What goes with every addition: how far back things are kept, and the watch."""
+
+    kept_from: KeptFrom
+    steps: Steps
+
+
+def add_entries(
+    cursor: Cursor, batch: BatchKey, entries: list[Entry], bad_records: list[BadRecord], adding: Adding
+) -> Receipt:
+    """Everything of a batch but its batch row."""
+    sessions, candidates, deleted = lock_sessions(cursor, entries)
+    new = _without_stored(cursor, first_of_each(candidates), sessions)
+    wanted_records = without_deleted(cursor, bad_records)
+    reasons = _quarantine_records(cursor, wanted_records)
+    _quarantine_readings(cursor, new)
+    adding.steps.end("lock")
+    values, tally = add_values(cursor, new, sessions, adding)
+    add_to_ledger(cursor, new, sessions, tally)
+    _copy_messages(cursor, new, values, sessions, adding.kept_from["message"])
+    remember(cursor, candidates, new, values, sessions)
+    came = Came(candidates, new, wanted_records, deleted, len(bad_records) - len(wanted_records))
+    return Receipt.of(batch, came, reasons, sum(values.not_known))
+
+
+def add_values(cursor: Cursor, entries: Sequence[Entry], sessions: Ids, adding: Adding) -> tuple[Values, "Tally"]:
+    """Add the entries' values to windows and text readings; returns them, and how many of each hour they are."""
+    values = Values(entries)
     table = windows(values) if values.number_values else None
-    steps.end("aggregate")
+    adding.steps.end("aggregate")
     places = _places(cursor, values, sessions)
     tally = Tally()
-    _merge_windows(cursor, table, places, kept_from, tally)
-    _copy_texts(cursor, values, places, kept_from["text_reading"], tally)
-    if new:
-        cursor.execute(sql.ADD_TO_LEDGER, _ledger_columns(new, sessions) | tally.columns())
-    return values
+    _merge_windows(cursor, table, places, adding.kept_from, tally)
+    _copy_texts(cursor, values, places, adding.kept_from["text_reading"], tally)
+    return values, tally
+
+
+def add_to_ledger(cursor: Cursor, new: Sequence[Entry], sessions: Ids, tally: "Tally") -> None:
+    """Remember which messages are stored now, and how many values of each hour."""
+    columns = _ledger_columns(new, sessions) | tally.columns()
+    if new or columns["value_hours"]:
+        cursor.execute(sql.ADD_TO_LEDGER, columns)
 
 
 class Tally:
@@ -110,7 +130,7 @@ class Tally:
         }
 
 
-def _begin(cursor: Cursor) -> KeptFrom:
+def begin(cursor: Cursor) -> KeptFrom:
     """Let no partition be dropped before this transaction ends; returns what is kept now."""
     cursor.execute(sql.BEGIN)
     return dict(cursor.fetchall())
@@ -148,13 +168,23 @@ def _without_stored(cursor: Cursor, entries: list[Entry], sessions: Ids) -> list
     return [entry for position, entry in enumerate(entries, start=1) if position not in stored]
 
 
-def _quarantine_records(cursor: Cursor, bad_records: list[BadRecord]) -> int:
-    """Keep the bad records; returns how many were not there before."""
+def _quarantine_records(cursor: Cursor, bad_records: list[BadRecord]) -> Counter[str]:
+    """Keep the bad records; returns the reasons of those that were not there before."""
     rows = [
-        (*_place(bad.record), WHOLE_RECORD, bad.reason, bad.detail, None, None, bad.record.key, bad.record.value or b"")
+        (
+            *_place(bad.record),
+            WHOLE_RECORD,
+            bad.reason,
+            bad.detail,
+            bad.device,
+            bad.session,
+            bad.record.key,
+            bad.record.value or b"",
+        )
         for bad in bad_records
     ]
-    return len(execute_values(cursor, sql.QUARANTINE, rows, sql.QUARANTINE_ROW, fetch=True)) if rows else 0
+    kept = execute_values(cursor, sql.QUARANTINE, rows, sql.QUARANTINE_ROW, fetch=True) if rows else []
+    return Counter(reason for (reason,) in kept)
 
 
 def _quarantine_readings(cursor: Cursor, entries: list[Entry]) -> None:

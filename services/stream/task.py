@@ -9,11 +9,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
+from itertools import count
 from typing import Final
 
 import msgspec
 import psycopg2
+import psycopg2.errors
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the class has a lower-case name
 from pyspark import TaskContext
@@ -23,9 +25,11 @@ from services.common import logs
 from services.common.database import DatabaseSettings, connect
 from services.common.settings import load
 from services.common.telemetry import TraceChoice
-from services.stream.decode import BadRecord, Entry, Record, decode
+from services.stream import sql
+from services.stream.decode import BadRecord, Entry, Record, Rules, decode
 from services.stream.hold import hold
 from services.stream.receipts import BatchKey, Receipt, Steps
+from services.stream.settings import RuleSettings
 from services.stream.store import prepare, store
 from services.stream.trace import BatchTrace, recorded
 
@@ -36,6 +40,11 @@ TRANSIENT: Final = (psycopg2.OperationalError, psycopg2.InterfaceError)
 """Connection lost, server starting or stopping, out of connections or disk space, deadlock, lock timeout."""
 
 Batches = Iterator[pa.RecordBatch]
+
+
+class PartitionMissingError(psycopg2.OperationalError):
+    """There was no partition for a time that is kept; it has been made, so that the next attempt finds it."""
+
 
 log = logging.getLogger(__name__)
 _connection: Connection | None = None
@@ -98,17 +107,24 @@ def _store(query_id: str, batch_id: int, trace: BatchTrace, records: list[Record
     key = BatchKey(query_id, batch_id, first.topic, first.partition, first.offset, last.offset + 1)
     traceparents = recorded(record.traceparent for record in records)
     trace_id = trace.trace_id if trace.is_sampled or traceparents else None
-    entries, bad_records = decode(records)
+    entries, bad_records = decode(records, _rules())
     hold("in_task")
     steps.end("decode")
     receipt = _store_despite_faults(key, entries, bad_records, trace_id)
     steps.end("store")
     return msgspec.structs.replace(
-        receipt,
+        receipt.committed(time.time_ns() // 1000),
         seconds=steps.seconds | receipt.seconds,
         newest_broker_us=max(record.broker_us for record in records),
         traceparents=traceparents,
     )
+
+
+@cache
+def _rules() -> Rules:
+    """The rules of this worker process, from its environment."""
+    settings = load(RuleSettings, os.environ)
+    return Rules(settings.keep_60s_days, settings.late_after_s)
 
 
 def _store_despite_faults(
@@ -128,7 +144,9 @@ def _store_despite_faults(
 def _offenders(key: BatchKey, entries: list[Entry], error: Exception) -> list[BadRecord]:
     """Those of `entries`, which together raise `error`, that cannot be stored even alone: found by halving."""
     if len(entries) == 1:
-        return [BadRecord(entries[0].record, "cannot_store", f"{type(error).__name__}: {_first_line(error)}")]
+        [entry] = entries
+        detail = f"{type(error).__name__}: {_first_line(error)}"
+        return [BadRecord(entry.record, "cannot_store", detail, entry.device, entry.session)]
     middle = len(entries) // 2
     offenders: list[BadRecord] = []
     for half in (entries[:middle], entries[middle:]):
@@ -143,15 +161,16 @@ def _attempt(transaction: Callable[[Connection], Receipt], *, keep: bool) -> Rec
     """Run `transaction` and commit (or, without `keep`, roll back); again after a transient fault, for two minutes."""
     deadline = time.monotonic() + RETRY_FOR_S
     pause = 0.1
-    while True:
+    for retries in count():
         try:
-            return _run(transaction, keep=keep)
+            return msgspec.structs.replace(_run(transaction, keep=keep), retries=retries)
         except TRANSIENT as error:
             if time.monotonic() + pause > deadline:
                 raise
             log.warning("PostgreSQL does not store now, trying again in %.1f s: %s", pause, _first_line(error))
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
+    raise AssertionError  # the loop has no end
 
 
 def _run(transaction: Callable[[Connection], Receipt], *, keep: bool) -> Receipt:
@@ -167,6 +186,13 @@ def _run(transaction: Callable[[Connection], Receipt], *, keep: bool) -> Receipt
             connection.rollback()
     except TRANSIENT:
         _disconnect()
+        raise
+    except psycopg2.errors.CheckViolation as error:
+        connection.rollback()
+        if error.diag.constraint_name is None:  # no partition holds that time: a fault of ours, not of a record
+            with connection, connection.cursor() as cursor:
+                cursor.execute(sql.MAKE_PARTITIONS, (sql.DAYS_AHEAD,))
+            raise PartitionMissingError(_first_line(error)) from error
         raise
     except Exception:
         connection.rollback()

@@ -2,12 +2,16 @@
 
 import shutil
 import tempfile
+import uuid
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ops.local.certificates import make_certificates
+from services.common.database import connect
+from services.stream.store import prepare
+from tests.integration.storing import Partition
 from tests.servers import make_kafka, make_postgres
 
 
@@ -79,3 +83,24 @@ def postgres(new_postgres):
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def writer(postgres):
+    """A connection as the stream has it."""
+    connection = connect(postgres.settings("stream_writer"), "test")
+    prepare(connection)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def partition(writer):
+    """A partition of a topic of its own, to store records of."""
+    return Partition(writer)
+
+
+@pytest.fixture
+def device():
+    """A deviceId that no other test has."""
+    return f"device-{uuid.uuid4()}"

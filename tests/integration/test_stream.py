@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 from ops.local.libraries import LIBRARIES, collect
 from ops.local.processes import REPOSITORY
 from services.common.database import connect
+from services.stream.check import NAMES
 from tests.ports import free_ports
 
 START_WITHIN_S = 90
@@ -41,6 +42,12 @@ class Stream:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=1):
             return True
         return False
+
+    def metrics(self):
+        """Every sample by its name and labels as they are written."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
 
     def end(self, number):
         self.process.send_signal(number)
@@ -76,6 +83,7 @@ def stream(kafka, postgres, directory):
         "CHECKPOINT_DIR": str(directory / "checkpoint"),
         "SPARK_JARS_DIR": str(LIBRARIES / "spark"),
         "STREAM_METRICS_PORT": str(port),
+        "STREAM_HOUSEKEEPING_S": "1",
         "LOG_FORMAT": "text",
     }
     made = Stream(environment, port, directory / "stream.log")
@@ -164,6 +172,28 @@ def test_strange_records_do_not_stop_the_stream(stream, publish, query):
     reasons = query("SELECT reason FROM quarantine WHERE device = %s", device)
     assert reasons == [("time_in_future",), ("time_in_future",)]
     assert stream.process.poll() is None
+
+
+def test_metrics_tell_what_happened(stream):
+    """Outcomes, reasons, ages, lag, sizes, partitions ahead and the compared sums are there as metrics."""
+    wait_until(lambda: stream.metrics().get('stream_records_total{outcome="quarantined"}') == len(STRANGE))
+    wait_until(lambda: stream.metrics().get('stream_lag_records{partition="0"}') == 0)
+    wait_until(lambda: 'stream_table_bytes{table="message"}' in stream.metrics())
+    metrics = stream.metrics()
+    assert metrics['stream_records_total{outcome="stored"}'] == 4
+    assert metrics['stream_quarantined_total{reason="time_in_future"}'] == 2
+    assert metrics['stream_quarantined_total{reason="bad_json"}'] >= 4
+    assert metrics["stream_broker_to_commit_seconds_count"] == 4
+    assert metrics["stream_reading_to_commit_seconds_count"] == 2
+    assert metrics['stream_lag_records{partition="0"}'] == metrics["stream_lag_seconds"] == 0
+    assert 2 < metrics['stream_partitions_ahead_days{table="window_1s"}'] <= 4
+    assert metrics['stream_partitions_ahead_days{table="window_60s"}'] > 0
+    now = time.time()
+    wait_until(lambda: stream.metrics()["stream_conservation_checked_timestamp_seconds"] > now)
+    differences = [value for name, value in stream.metrics().items() if name.startswith("stream_conservation_diff")]
+    assert len(differences) == len(NAMES)
+    assert set(differences) == {0.0}
+    assert not any("housekeeping_failures" in name and value for name, value in stream.metrics().items())
 
 
 def test_restart_goes_on_where_it_was(stream, publish, query):

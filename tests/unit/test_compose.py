@@ -8,7 +8,7 @@ import pytest
 from services.common.database import DatabaseSettings
 from services.dashboard.settings import DashboardDatabaseSettings, DashboardSettings
 from services.ingest.settings import IngestSettings
-from services.stream.settings import StreamSettings
+from services.stream.settings import KeepSettings, RuleSettings, StreamSettings
 from tests.compose_file import REPOSITORY, load, mebibytes, settings, targets_with_health_check, variables
 
 PRODUCTION, DEVELOPMENT = "compose.prod.yml", "compose.dev.yml"
@@ -46,8 +46,8 @@ NEEDED_CAPABILITIES = {"secrets": {"CHOWN", "DAC_OVERRIDE", "FOWNER"}, "edge": {
 WATCHING = {"prometheus", "alertmanager", "grafana", "tempo", "postgres-exporter", "node-exporter", "blackbox-exporter"}
 READ_BY = {
     "ingest": [IngestSettings, DatabaseSettings],
-    "stream": [StreamSettings, DatabaseSettings],
-    "spark-worker": [DatabaseSettings],
+    "stream": [StreamSettings, KeepSettings, RuleSettings, DatabaseSettings],
+    "spark-worker": [RuleSettings, DatabaseSettings],
     "dashboard": [DashboardSettings, DashboardDatabaseSettings],
 }
 GIVEN_ELSEWHERE = {"SPARK_JARS_DIR", "SPARK_DRIVER_HOST"}  # by the image, and found at start

@@ -8,9 +8,9 @@ from ops.local.processes import REPOSITORY
 from ops.local.settings import read_env_file
 from services.dashboard.settings import DashboardDatabaseSettings, DashboardSettings
 from services.ingest.settings import IngestSettings
-from services.stream.settings import StreamSettings
+from services.stream.settings import KeepSettings, RuleSettings, StreamSettings
 
-KINDS = [IngestSettings, StreamSettings, DashboardSettings, DashboardDatabaseSettings]
+KINDS = [IngestSettings, StreamSettings, KeepSettings, RuleSettings, DashboardSettings, DashboardDatabaseSettings]
 GIVEN_BY_THE_RUNNER = {
     "DASHBOARD_FIRST_PASSWORD_FILE", "DATABASE_PORT", "DATABASE_USER", "INGEST_URL", "LOG_FORMAT",
     "SPARK_DRIVER_HOST", "SPARK_DRIVER_JAVA_OPTIONS"
