@@ -16,9 +16,9 @@ def doctor(stack, *options):
 
 
 def test_dashboard_is_behind_the_edge(stack):
-    """A browser that calls the edge by its name gets the page."""
+    """A browser that calls the edge by its name is asked to sign in."""
     context = ssl.create_default_context(cafile=stack.edge_ca)
-    with urllib.request.urlopen(stack.edge_url, timeout=20, context=context) as answer:
+    with urllib.request.urlopen(f"{stack.edge_url}/sign-in", timeout=20, context=context) as answer:
         assert answer.status == 200
         assert "Sensor Stream" in answer.read().decode()
 
