@@ -118,6 +118,7 @@ fuzz: setup ## fuzz the decoder and ingest's HTTP surface, each for FUZZ_SECONDS
 .PHONY: bench-ingest
 bench-ingest: setup ## how fast ingest is, beside a plain server (OPTIONS=--quick: a first look in three minutes)
 	@$(PYTHON) -m bench.ingest $(OPTIONS)
+
 .PHONY: screenshots
 screenshots: setup test-programs ## every page at two widths, light and dark, into docs/screenshots (five minutes)
 	@$(PYTHON) -m tests.screenshots $(OPTIONS)

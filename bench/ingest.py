@@ -37,7 +37,8 @@ from tests.servers import make_kafka, make_postgres
 
 SERVER_CORE, OTHER_CORE = 1, 0
 CONNECTIONS = 64
-TARGETS = 6000
+TARGETS = 3000  # sent again and again: a ledger drops what Kafka holds twice, and the check counts
+FINEST_STEP = 100
 USUAL_RATE = 200
 MOST_P99_MS = 100
 HEADER = (
@@ -153,16 +154,14 @@ class Bench:
 
     def open(self, arguments: argparse.Namespace) -> None:
         """The highest rate that is answered with 200 throughout, 99 of 100 within 100 ms."""
-        for prefix, server in (("", self._ours), ("plain_", self._plain)):
-            best, step, rate = 0, 200, 400
-            while step >= 50:
-                outcome = self._open_loop("open loop", server, rate, arguments.seconds)
-                if outcome.percentile(99) < MOST_P99_MS and set(outcome.codes) == {200}:
-                    best = rate
-                else:
-                    step //= 2
-                rate = best + step
-            self.figures[f"{prefix}open_loop_messages_per_s"] = best
+        best, step = 400, 400
+        while step >= FINEST_STEP:
+            outcome = self._open_loop("open loop", self._ours, best + step, arguments.seconds)
+            if outcome.percentile(99) < MOST_P99_MS and set(outcome.codes) == {200}:
+                best += step
+            else:
+                step //= 2
+        self.figures["open_loop_messages_per_s"] = best
 
     def overload(self, arguments: argparse.Namespace) -> None:
         """Five times the highest rate: how much of it is still answered with 200, and that all are answered."""
