@@ -33,7 +33,7 @@ class Cluster:
         wait_until(self._answers, 60, "the master answers")
         for number in range(2):
             work = ["--work-dir", self.directory / f"work-{number}", "--webui-port", 0]
-            size = ["--host", "127.0.0.1", "--cores", 1, "--memory", "600m"]
+            size = ["--host", "127.0.0.1", "--cores", 1, "--memory", "1100m"]
             self._run(f"worker-{number}", "org.apache.spark.deploy.worker.Worker", *size, *work, self.url)
 
     def executors(self):
