@@ -51,8 +51,9 @@ class ReceiptsOnTheirWay(AccumulatorParam[list[bytes]]):
 class Gather:
     """Takes receipts; those of one micro-batch belong together until one of the next comes, or none for a while."""
 
-    def __init__(self, tracing: Tracing) -> None:
+    def __init__(self, tracing: Tracing, clock: Callable[[], float] = time.monotonic) -> None:
         self._tracing = tracing
+        self._clock = clock
         self._lock = threading.Lock()
         self._batch: list[Receipt] = []
         self._newest = 0.0
@@ -64,12 +65,12 @@ class Gather:
             if self._batch and self._batch[0].batch_id != receipt.batch_id:
                 self._finish()
             self._batch.append(receipt)
-            self._newest = time.monotonic()
+            self._newest = self._clock()
 
     def tick(self) -> None:
         """To be called about every second: the last micro-batch before a silence is whole after a while too."""
         with self._lock:
-            if self._batch and time.monotonic() - self._newest > WHOLE_AFTER_S:
+            if self._batch and self._clock() - self._newest > WHOLE_AFTER_S:
                 self._finish()
 
     def _finish(self) -> None:
