@@ -19,7 +19,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from tests.ports import free_ports
 from tests.system.stack import REPOSITORY, Stack, wait_until
 
 PERIOD_S = 0.2
+SETTLE_S = 15
 DEVICE, SESSION = "bench-marker", "bench-marker-1"
 SENSORS = ("accelerometer", "gyroscope", "gravity", "orientation", "magnetometer")
 NOTE_NUMBERS = """
@@ -171,7 +172,8 @@ class Bench:
 
     def _measure(self, page: Page, marker: str, viewers: int, queries: Callable[[], float] | None) -> dict[str, Any]:
         self._browser.run(NOTE_NUMBERS, marker)
-        self._browser.wait(lambda: self._browser.run("return window.painted.length > 3"))
+        with suppress(AssertionError):  # a page that cannot keep up is measured as it is
+            self._browser.wait(lambda: self._browser.run("return window.painted.length > 3"), SETTLE_S)
         self._browser.run("window.painted.length = 0")
         before, began = queries() if queries else 0.0, time.monotonic()
         with watching(page, max(1, viewers - 1), self._arguments.seconds) as result:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from services.dashboard import sensors
 from services.dashboard.figures import Figure, color, faint
 from services.dashboard.gaps import Gap
-from services.dashboard.history import HistoryAnswer, Mark, Panel
+from services.dashboard.history_answer import HistoryAnswer, Mark, Panel
 from services.dashboard.lines import Line
 from services.dashboard.zones import Zone
 

@@ -4,18 +4,17 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import sqrt
-from typing import Any, Final, Literal, NamedTuple
-
-import msgspec
+from typing import Final, NamedTuple
 
 from services.dashboard.chunks import LONGEST_TEXT, chunk_of, merged_points
 from services.dashboard.database import DatabaseAwayError
 from services.dashboard.gaps import HOUR_MS, Gap, gaps_between, gaps_by_hour
+from services.dashboard.history_answer import HistoryAnswer, HistoryAsk, Mark, Panel, Statistic
 from services.dashboard.lines import Line, line_of_readings, line_of_windows
 from services.dashboard.news import session_words
 from services.dashboard.queries import Queries, SeriesRow, SessionRow
-from services.dashboard.queries.history import HistoryQueries, NumberedSpan, SeriesOf, Window
-from services.dashboard.ranges import EVERY_READING, floor_ms, history_step, kept_step
+from services.dashboard.queries.history import HistoryQueries, HourRange, NumberedSpan, SeriesOf, Window
+from services.dashboard.ranges import floor_ms, history_step, kept_step
 from services.dashboard.sensors import in_order, is_event, place
 
 FULL_RATE_UP_TO_MS: Final = 60_000
@@ -23,76 +22,8 @@ FULL_RATE_UP_TO_MS: Final = 60_000
 EXACT_GAPS_UP_TO_MS: Final = 3 * 3_600_000
 """In views of at most this length missing messages stand where they would be; in longer ones, in their hour."""
 MOST_GAPS: Final = 300
-_MOST_SHOWN: Final = 40
-"""How many recordings are drawn in one view."""
 _MOST_TRACED: Final = 50
 _SHORTEST_MS: Final = 1000
-
-
-class HistoryAsk(msgspec.Struct, frozen=True, rename={"from_ms": "from", "until_ms": "until"}):
-    """What a page wants to see. No `sessions`: all of the device's; no `device`: the newest recording.
-
-    `from` and `until` (ms since the epoch; since each recording's start where `aligned`) None: all there is. `zone` is
-    the viewer's.
-    """
-
-    device: str | None = None
-    sessions: list[str] = []
-    sensors: list[str] = []
-    from_ms: float | None = None
-    until_ms: float | None = None
-    aligned: bool = False
-    zone: str = "UTC"
-    id: int = 0
-
-
-class Panel(NamedTuple):
-    """What is drawn of one sensor: a line per channel and recording."""
-
-    sensor: str
-    lines: list[Line]
-
-
-class Statistic(NamedTuple):
-    """What the readings of one channel of one recording are like within the view."""
-
-    sensor: str
-    channel: str
-    session: str
-    readings: int
-    mean: float
-    deviation: float
-    min: float
-    max: float
-
-
-class Mark(NamedTuple):
-    """An annotation."""
-
-    time_ms: float
-    text: str
-
-
-class HistoryAnswer(msgspec.Struct):
-    """What there is. Times in ms since the epoch, or since each recording's start where `aligned`; `step` in s."""
-
-    state: Literal["seen", "empty", "unknown", "away"]
-    ask: HistoryAsk
-    now: float = 0
-    reason: str = ""
-    device: str = ""
-    sessions: list[dict[str, Any]] = []
-    shown: list[str] = []
-    sensors: list[str] = []
-    chosen: list[str] = []
-    view: tuple[float, float] = (0, 0)
-    whole: tuple[float, float] = (0, 0)
-    step: int = EVERY_READING
-    panels: list[Panel] = []
-    gaps: list[Gap] = []
-    traces: dict[Gap, str] = {}
-    marks: list[Mark] = []
-    statistics: list[Statistic] = []
 
 
 class _Shown(NamedTuple):
@@ -171,9 +102,8 @@ class History:
                 self._add_readings(panels, answer, one, set(answer.chosen))
         if not panels:
             answer.step = self.step_of(length_ms, min((one.from_ms for one in shown), default=0.0))
-            for one in shown:
-                own = [row for row in series if row.session_id == one.session.session_id]
-                self._add_windows(panels, answer, one, own)
+            for together in _by_shift(shown):
+                self._add_windows(panels, answer, together, series)
         answer.panels = [Panel(sensor, _ordered(panels[sensor])) for sensor in answer.chosen if panels.get(sensor)]
 
     def _add_readings(
@@ -193,23 +123,27 @@ class History:
                     answer.statistics.append(_of_readings(sensor, channel, one.session.session, pairs))
 
     def _add_windows(
-        self, panels: dict[str, list[Line]], answer: HistoryAnswer, one: _Shown, series: Sequence[SeriesOf]
+        self, panels: dict[str, list[Line]], answer: HistoryAnswer, shown: Sequence[_Shown], series: Sequence[SeriesOf]
     ) -> None:
-        names = {row.series_id: row for row in series}
-        from_ms = floor_ms(one.from_ms, answer.step)
+        """The windows of recordings with one shift, by one query."""
+        sessions = {one.session.session_id: one for one in shown}
+        names = {row.series_id: row for row in series if row.session_id in sessions}
+        from_ms = floor_ms(min(one.from_ms for one in shown), answer.step)
+        until_ms = max(one.until_ms for one in shown)
         by_series: dict[int, list[Window]] = defaultdict(list)
-        for window in self._history.windows(list(names), answer.step, from_ms, one.until_ms) if names else []:
+        for window in self._history.windows(list(names), answer.step, from_ms, until_ms) if names else []:
             by_series[window.series_id].append(window)
         for series_id, windows in by_series.items():
-            row, session = names[series_id], one.session.session
-            panels[row.sensor].append(line_of_windows(row.channel, session, windows, answer.step, one.shift_ms))
-            answer.statistics.append(_of_windows(row, session, windows))
+            row, one = names[series_id], sessions[names[series_id].session_id]
+            line = line_of_windows(row.channel, one.session.session, windows, answer.step, one.shift_ms)
+            panels[row.sensor].append(line)
+            answer.statistics.append(_of_windows(row, one.session.session, windows))
 
     def _add_gaps(self, answer: HistoryAnswer, shown: Sequence[_Shown]) -> None:
         """The missing messages of all recordings in view, the largest holes where there are too many."""
         found: list[tuple[Gap, int, float]] = []
-        for one in shown:
-            for gap in self.gaps_of(one.session, one.from_ms, one.until_ms, answer.view[1] - answer.view[0]):
+        for one, gaps in zip(shown, self._gaps(shown, answer.view[1] - answer.view[0]), strict=True):
+            for gap in gaps:
                 moved = gap._replace(from_ms=gap.from_ms + one.shift_ms, until_ms=gap.until_ms + one.shift_ms)
                 found.append((moved, one.session.session_id, gap.until_ms))
         found.sort(key=lambda hole: hole[0].missing, reverse=True)
@@ -217,6 +151,21 @@ class History:
         traced = found[:_MOST_TRACED] if self._with_traces else []
         traces = self._history.traces([(session_id, until_ms) for _, session_id, until_ms in traced]) if traced else []
         answer.traces = {gap: trace for (gap, *_), trace in zip(traced, traces, strict=True) if trace}
+
+    def _gaps(self, shown: Sequence[_Shown], length_ms: float) -> Iterator[list[Gap]]:
+        """Those of each recording; in a long view all recordings are asked for at once."""
+        if length_ms <= EXACT_GAPS_UP_TO_MS:
+            yield from (self.gaps_of(one.session, one.from_ms, one.until_ms, length_ms) for one in shown)
+        elif shown:
+            hours = [int(each // HOUR_MS) for one in shown for each in (one.from_ms, one.until_ms)]
+            ranges = self._history.ledger([one.session.session_id for one in shown], min(hours), max(hours))
+            for one in shown:
+                own = ranges.get(one.session.session_id, [])
+                yield [
+                    gap
+                    for gap in _gaps_of_hours(own, one.session)
+                    if gap.until_ms >= one.from_ms and gap.from_ms <= one.until_ms
+                ]
 
     def step_of(self, length_ms: float, from_ms: float) -> int:
         """The step in s of the windows with which a span of that length that begins at `from_ms` is shown."""
@@ -229,8 +178,8 @@ class History:
             numbers = self._history.numbers(session.session_id, from_ms - margin, until_ms + margin)
             if numbers:
                 return [gap for gap in gaps_between(numbers) if gap.until_ms >= from_ms and gap.from_ms <= until_ms]
-        ranges = self._history.ledger(session.session_id, int(from_ms // HOUR_MS), int(until_ms // HOUR_MS))
-        return gaps_by_hour(ranges, session.first_time_ms or from_ms, session.last_time_ms or until_ms)
+        found = self._history.ledger([session.session_id], int(from_ms // HOUR_MS), int(until_ms // HOUR_MS))
+        return _gaps_of_hours(found.get(session.session_id, []), session)
 
     def series(self, session_id: int) -> list[SeriesRow]:
         """All series of a session."""
@@ -245,34 +194,37 @@ class History:
                 yield from (gap for gap in gaps_between([*kept, *numbers]) if gap.until_ms >= hour * HOUR_MS)
                 kept = [max(numbers)]
             else:
-                ranges = self._history.ledger(session.session_id, hour, hour)
-                yield from gaps_by_hour(ranges, session.first_time_ms or 0, session.last_time_ms or 0)
+                yield from self.gaps_of(session, hour * HOUR_MS, hour * HOUR_MS, float("inf"))
                 kept = []
 
     def _marks(self, shown: Sequence[_Shown], series: Iterable[SeriesOf]) -> list[Mark]:
+        events = [row for row in series if is_event(row.sensor)]
         marks = []
-        for one in shown:
-            events = {
-                row.series_id: True
-                for row in series
-                if row.session_id == one.session.session_id and is_event(row.sensor)
-            }
-            texts = self._queries.text_changes(events, one.from_ms, one.until_ms, LONGEST_TEXT) if events else []
-            marks += [Mark(text.time_ms + one.shift_ms, text.value) for text in texts if text.time_ms >= one.from_ms]
+        for together in _by_shift(shown):
+            sessions = {one.session.session_id for one in together}
+            own = {row.series_id: True for row in events if row.session_id in sessions}
+            from_ms, until_ms = min(one.from_ms for one in together), max(one.until_ms for one in together)
+            texts = self._queries.text_changes(own, from_ms, until_ms, LONGEST_TEXT) if own else []
+            shift_ms = together[0].shift_ms
+            marks += [Mark(text.time_ms + shift_ms, text.value) for text in texts if text.time_ms >= from_ms]
         return marks
-
-
-def parse_history_ask(content: object) -> HistoryAsk:
-    """What the page sent; anything else is a page that wants to see the newest recording."""
-    try:
-        return msgspec.convert(content, HistoryAsk)
-    except msgspec.ValidationError:
-        return HistoryAsk()
 
 
 def _usual(sensors: Sequence[str]) -> list[str]:
     """What is shown of a recording when nothing is chosen: its first sensor that is no happening."""
     return [sensor for sensor in sensors if not is_event(sensor)][:1]
+
+
+def _by_shift(shown: Iterable[_Shown]) -> list[list[_Shown]]:
+    """The recordings in groups whose times are moved by the same amount: all of them, unless they are aligned."""
+    groups: dict[float, list[_Shown]] = defaultdict(list)
+    for one in shown:
+        groups[one.shift_ms].append(one)
+    return list(groups.values())
+
+
+def _gaps_of_hours(ranges: Sequence[HourRange], session: SessionRow) -> list[Gap]:
+    return gaps_by_hour(ranges, session.first_time_ms or 0.0, session.last_time_ms or 0.0)
 
 
 def _ordered(lines: Sequence[Line]) -> list[Line]:
@@ -297,7 +249,7 @@ def _view(ask: HistoryAsk, whole: tuple[float, float]) -> tuple[float, float]:
 
 
 def _shown(sessions: Sequence[SessionRow], view: tuple[float, float], aligned: bool) -> list[_Shown]:
-    """The recordings that have something in view, the newest ones where there are too many."""
+    """The recordings that have something in view."""
     found = []
     for row in sessions:
         first_ms, last_ms = row.first_time_ms or 0.0, row.last_time_ms or 0.0
@@ -305,7 +257,7 @@ def _shown(sessions: Sequence[SessionRow], view: tuple[float, float], aligned: b
         from_ms, until_ms = max(first_ms, view[0] - shift_ms), min(last_ms, view[1] - shift_ms)
         if from_ms <= until_ms:
             found.append(_Shown(row, shift_ms, from_ms, until_ms))
-    return found[:_MOST_SHOWN]
+    return found
 
 
 def _of_readings(sensor: str, channel: str, session: str, pairs: Sequence[tuple[float, float]]) -> Statistic:

@@ -135,7 +135,7 @@ def history_questions(queries):
             queries.windows(series, step, NOW_MS - step * 1_000_000, NOW_MS) for step in (1, 2, 10, 30, 60, 21_600)
         ],
         "numbers": lambda: queries.numbers(3, NOW_MS - DAY_MS, NOW_MS),
-        "ledger": lambda: queries.ledger(3, hour - 100, hour),
+        "ledger": lambda: queries.ledger([3, 4, 5], hour - 100, hour),
         "ledger_hours": lambda: queries.ledger_hours(3),
         "traces": lambda: queries.traces([(3, NOW_MS - 600_000), (4, NOW_MS - 60_000)]),
         "bodies": lambda: queries.bodies(3, NOW_MS - 600_000, NOW_MS),

@@ -9,7 +9,7 @@ from dash import ClientsideFunction, Dash, Input, Output, dcc, html, no_update
 from services.dashboard import metrics, sensors
 from services.dashboard.figures_history import history_figure, session_name
 from services.dashboard.gaps import Gap
-from services.dashboard.history import HistoryAnswer, parse_history_ask
+from services.dashboard.history_answer import HistoryAnswer, parse_history_ask
 from services.dashboard.live import Live
 from services.dashboard.pages.page import Page, Services
 from services.dashboard.traces import trace_link

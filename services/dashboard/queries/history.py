@@ -95,9 +95,10 @@ FROM message WHERE session_id = %(session_id)s AND number < {COUNTED_END}
 ORDER BY first_time
 """
 _LEDGER: Final = f"""
-SELECT hour, lower(part), upper(part) FROM message_ledger CROSS JOIN unnest(numbers) AS part
-WHERE session_id = %(session_id)s AND hour BETWEEN %(from_hour)s AND %(until_hour)s AND lower(part) < {COUNTED_END}
-ORDER BY hour, lower(part)
+SELECT session_id, hour, lower(part), upper(part) FROM message_ledger CROSS JOIN unnest(numbers) AS part
+WHERE session_id = ANY (%(session_ids)s) AND hour BETWEEN %(from_hour)s AND %(until_hour)s
+  AND lower(part) < {COUNTED_END}
+ORDER BY session_id, hour, lower(part)
 """
 _LEDGER_HOURS: Final = "SELECT hour FROM message_ledger WHERE session_id = %(session_id)s ORDER BY hour"
 _TRACES: Final = """
@@ -170,10 +171,13 @@ class HistoryQueries:
         parameters = {"session_id": session_id, "from_ms": from_ms, "until_ms": until_ms}
         return [NumberedSpan(*row) for row in self._database.rows("numbers", _NUMBERS, parameters)]
 
-    def ledger(self, session_id: int, from_hour: int, until_hour: int) -> list[HourRange]:
-        """Which counted messages of each hour have been stored, by hour and number."""
-        parameters = {"session_id": session_id, "from_hour": from_hour, "until_hour": until_hour}
-        return [HourRange(*row) for row in self._database.rows("ledger", _LEDGER, parameters)]
+    def ledger(self, session_ids: Sequence[int], from_hour: int, until_hour: int) -> dict[int, list[HourRange]]:
+        """Which counted messages of each hour have been stored, by session; by hour and number."""
+        parameters = {"session_ids": list(session_ids), "from_hour": from_hour, "until_hour": until_hour}
+        found: dict[int, list[HourRange]] = {}
+        for session_id, *hour_range in self._database.rows("ledger", _LEDGER, parameters):
+            found.setdefault(session_id, []).append(HourRange(*hour_range))
+        return found
 
     def traces(self, holes: Sequence[tuple[int, float]]) -> list[str | None]:
         """Of each (session, end of a hole in ms) the trace of the batch that stored the message behind the hole."""
