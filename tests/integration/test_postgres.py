@@ -99,7 +99,14 @@ def test_only_the_stream_writes_windows(session, role, table):
 def test_ingest_cannot_read_sensor_data(session, role, table):
     """Ingest knows tokens and no data; the exporter knows statistics only."""
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        session(role).execute(f"SELECT count(*) FROM {table}")
+        session(role).execute(f"SELECT * FROM {table}")
+
+
+def test_exporter_counts_phones_and_names_none(session):
+    """It may know when devices were last seen, for the number of phones that record, and nothing else of them."""
+    session("exporter").execute("SELECT count(*) FILTER (WHERE last_seen > now() - interval '1 minute') FROM device")
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        session("exporter").execute("SELECT device FROM device")
 
 
 @pytest.mark.parametrize("role", ["stream_writer", "grafana_reader", "exporter"])

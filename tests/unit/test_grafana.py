@@ -7,12 +7,22 @@ import yaml
 
 from ops.grafana.__main__ import DASHBOARDS, DIRECTORY, files
 from ops.local.processes import REPOSITORY
-from tests.prometheus import metrics_of
+from ops.metrics_page import SERVICES, declared
+from tests.prometheus import metrics_of, panel_expressions, rule_expressions, rules
 
 PANELS = [(dashboard, panel) for dashboard in DASHBOARDS for panel in dashboard.json()["panels"]]
 PROVISIONING = REPOSITORY / "ops" / "grafana" / "provisioning"
 SOURCES = yaml.safe_load((PROVISIONING / "datasources" / "datasources.yml").read_text(encoding="utf-8"))["datasources"]
 RUNBOOKS = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+ENDINGS = {"histogram": ("_bucket", "_sum", "_count")}
+DECLARED = {
+    metric.name + ending
+    for service in SERVICES
+    for metric in declared(service)
+    for ending in ENDINGS.get(metric.kind, ("",))
+}
+RECORDED = {rule["record"] for rule in rules() if "record" in rule}
+
 each_panel = pytest.mark.parametrize(
     ("dashboard", "panel"), PANELS, ids=[f"{dashboard.name}-{panel['title']}" for dashboard, panel in PANELS]
 )
@@ -58,6 +68,14 @@ def test_panels_lie_beside_each_other(dashboard):
         assert not cells & taken
         assert place["x"] + place["w"] <= 24
         taken |= cells
+
+
+@pytest.mark.parametrize("expression", [*panel_expressions(), *rule_expressions()], ids=lambda one: one.where)
+def test_nothing_is_asked_that_nobody_declares(expression):
+    """A metric of ours that is renamed or removed is found here, before a panel is empty and an alert silent."""
+    ours = {name for name in metrics_of(expression.text) if name.startswith(tuple(f"{name}_" for name in SERVICES))}
+    assert ours <= DECLARED
+    assert {name for name in metrics_of(expression.text) if ":" in name} <= RECORDED
 
 
 def test_names_are_found_in_expressions():
