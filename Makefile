@@ -127,6 +127,10 @@ screenshots: setup test-programs ## every page at two widths, light and dark, in
 bench-dashboard: setup test-programs ## how soon a reading is on the page and what viewers cost, beside a plain Dash page
 	@$(PYTHON) -m bench.dashboard $(OPTIONS)
 
+.PHONY: bench-check
+bench-check: setup ## how long the check takes on a large database (OPTIONS="--windows 20": million windows)
+	@$(PYTHON) -m bench.check $(OPTIONS)
+
 .PHONY: bench-stream
 bench-stream: setup ## how fast the stream is, alone and in the whole stack, and how much it keeps up with
 	@$(PYTHON) -m bench.stream $(OPTIONS)
