@@ -73,7 +73,8 @@ class _Clock:
     def at(self, time_ms: float | None) -> float | None:
         if time_ms is None:
             return None
-        return round(time_ms if self.is_elapsed else self.zone.local(time_ms), 1)
+        at = round(time_ms if self.is_elapsed else self.zone.local(time_ms), 1)
+        return int(at) if at == int(at) else at
 
     def utc(self, time_ms: float) -> str:
         if self.is_elapsed:

@@ -105,6 +105,8 @@ class History:
             for together in _by_shift(shown):
                 self._add_windows(panels, answer, together, series)
         answer.panels = [Panel(sensor, _ordered(panels[sensor])) for sensor in answer.chosen if panels.get(sensor)]
+        places = {(panel.sensor, line.channel): n for panel in answer.panels for n, line in enumerate(panel.lines)}
+        answer.statistics.sort(key=lambda row: (answer.chosen.index(row.sensor), places[row.sensor, row.channel]))
 
     def _add_readings(
         self, panels: dict[str, list[Line]], answer: HistoryAnswer, one: _Shown, chosen: set[str]

@@ -5,6 +5,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Final, NamedTuple
 
+from services.dashboard.chunks import shortened
 from services.dashboard.queries.history import Window
 
 MOST_POINTS: Final = 3000
@@ -34,7 +35,7 @@ def line_of_readings(channel: str, session: str, pairs: Sequence[tuple[float, fl
             x.append(before + shift_ms + 1)
             y.append(None)
         x.append(at + shift_ms)
-        y.append(value)
+        y.append(shortened(channel, value))
         before = at
     return Line(channel, session, x, y, [], [])
 
@@ -56,9 +57,10 @@ def line_of_windows(channel: str, session: str, windows: Sequence[Window], step_
             band_y.append(None)
         times = [window.start_ms + middle for window in stretch]
         x += times
-        y += [window.mean for window in stretch]
+        y += [shortened(channel, window.mean) for window in stretch]
         band_x += [*times, *reversed(times)]
-        band_y += [*(window.max for window in stretch), *(window.min for window in reversed(stretch))]
+        band_y += [shortened(channel, window.max) for window in stretch]
+        band_y += [shortened(channel, window.min) for window in reversed(stretch)]
     return Line(channel, session, x, y, band_x, band_y)
 
 
