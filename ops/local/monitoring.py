@@ -87,6 +87,7 @@ def prometheus_part(settings: LocalSettings) -> Part:
         f"--web.listen-address={HOST}:{settings['PROMETHEUS_PORT']}",
         f"--storage.tsdb.path={directory}/data",
         "--storage.tsdb.retention.size=512MB",
+        "--enable-feature=exemplar-storage",
     ]
 
     def prepare() -> None:

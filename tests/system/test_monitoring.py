@@ -185,3 +185,11 @@ def test_requests_of_the_dashboard_are_spans(stack, traces):
         assert answer.headers["X-Trace-Id"] == trace_id
     spans = wait_until(lambda: traces.spans(service="dashboard", trace_id=trace_id), 30, "the page's span")
     assert spans[-1].attributes["http.response.status_code"] == 200
+
+
+def test_exemplars_lead_to_traces(prometheus, traces):
+    """The points on the charts of micro-batches bear ids of traces that have arrived."""
+    now = time.time()
+    found = prometheus.ask("query_exemplars", query="stream_batch_seconds_bucket", start=now - 600, end=now)
+    ids = {exemplar["labels"]["trace_id"] for series in found for exemplar in series["exemplars"]}
+    assert ids & {span.trace_id for span in traces.spans(name="stream batch")}

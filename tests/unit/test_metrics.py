@@ -4,6 +4,7 @@ import re
 
 import pytest
 from prometheus_client import REGISTRY
+from prometheus_client.openmetrics import exposition
 
 from ops.metrics_page import PAGE, SERVICES, declared, page
 from services.stream import metrics as stream_metrics
@@ -44,6 +45,14 @@ def test_metric_is_named_by_the_rules(service, metric):
 def test_labels_are_bounded(service, metric):  # noqa: ARG001
     """No device, session, token or sensor can be a label: only those listed, whose values are known beforehand."""
     assert set(metric.labels) <= LABELS.keys()
+
+
+def test_a_slow_batch_leads_to_its_trace():
+    """The histogram of the micro-batches holds the trace id of one that is recorded, where Prometheus looks for it."""
+    receipt = Receipt("query", 1, "topic", 0, 0, 9, 9, 7, 1, 1, 90, 70, 10, 10, trace_id="ab" * 16)
+    stream_metrics.record_batch([receipt])
+    told = exposition.generate_latest(REGISTRY).decode()
+    assert re.search(rf'^stream_batch_seconds_bucket.* # {{trace_id="{"ab" * 16}"}}', told, re.MULTILINE)
 
 
 def test_what_phones_send_grows_no_series():
