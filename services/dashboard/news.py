@@ -100,7 +100,19 @@ def session_words(row: SessionRow, now_ms: float) -> dict[str, Any]:
         "is_running": now_ms - row.last_seen_ms < RUNNING_MS,
         "messages": row.messages,
         "readings": row.readings,
+        "title": row.title or "",
+        "units": units_words(row.platform, row.standardised),
     }
+
+
+def units_words(platform: str | None, standardised: bool | None) -> str:
+    """Which units and signs a phone's readings have, as far as somebody has said so on the Phones page."""
+    if standardised:
+        return "Units and signs are standardised."
+    if standardised is False and platform:
+        name, other = ("iOS", "Android") if platform == "ios" else ("Android", "iOS")
+        return f"Units and signs are those of {name}, which differ from {other}’s."
+    return "Units and signs are as the phone sends them; iOS and Android differ unless the app standardises them."
 
 
 def cards_of(series: Iterable[SeriesRow]) -> list[Card]:

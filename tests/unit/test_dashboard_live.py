@@ -337,6 +337,17 @@ def test_recording_runs_while_it_is_heard_of(age_ms, is_running):
     assert (words["is_running"], words["name"]) == (is_running, "Phone 01234567")
 
 
+@pytest.mark.parametrize(
+    ("platform", "standardised", "words"),
+    [("ios", True, "standardised."), ("ios", False, "those of iOS"), ("android", False, "those of Android")],
+)
+def test_units_are_told(platform, standardised, words):
+    """A recording says which units and signs its readings have, as far as anybody has said."""
+    row = SessionRow(1, "d", None, "one", 0, 0, 0, 1, 1, "walk", platform, standardised)
+    assert words in session_words(row, 0)["units"]
+    assert "iOS and Android differ" in session_words(row._replace(standardised=None), 0)["units"]
+
+
 def test_cards_keep_the_order_in_which_sensors_came():
     """One card per sensor with its channels in order, numbers and texts apart."""
     series = [

@@ -136,6 +136,7 @@
       }
     }
     held.session = answer.session.id;
+    if (byId("units").textContent !== answer.session.units) byId("units").textContent = answer.session.units;
     keepLatest(answer);
     held.marks = marks();
     trim();
@@ -315,7 +316,8 @@
     const isToday = now.toDateString() === first.toDateString();
     const day = isToday ? "Today" : first.toLocaleDateString(undefined, { day: "numeric", month: "short", year });
     const time = first.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
-    return `${day} ${time}, ${row.is_running ? "running" : duration(row.last - row.first)}`;
+    const words = `${day} ${time}, ${row.is_running ? "running" : duration(row.last - row.first)}`;
+    return row.title ? `${row.title}: ${words}` : words;
   }
 
   const noUpdate = () => window.dash_clientside.no_update;

@@ -200,7 +200,8 @@ def _session_label(answer: HistoryAnswer, session: str) -> str:
     if row["first"] is None or row["last"] is None:
         return "no readings"
     length = "running" if row["is_running"] else span_words(row["last"] - row["first"])
-    return f"{session_name(answer, session)}, {length}"
+    words = f"{session_name(answer, session)}, {length}"
+    return f"{row['title']}: {words}" if row["title"] else words
 
 
 def _seen(answer: HistoryAnswer, zone: Zone) -> Any:
@@ -211,7 +212,8 @@ def _seen(answer: HistoryAnswer, zone: Zone) -> Any:
         else f"windows of {span_words(answer.step * 1000)}, with minimum and maximum"
     )
     begin = "" if answer.ask.aligned else f"from {local_time(from_ms, zone)} "
-    return html.P(f"{span_words(until_ms - from_ms)} {begin}· {resolution}", className="soft seen")
+    units = answer.sessions[0]["units"] if answer.sessions else ""
+    return html.P(f"{span_words(until_ms - from_ms)} {begin}· {resolution}. {units}", className="soft seen")
 
 
 def _missing(answer: HistoryAnswer, zone: Zone, trace_url: str) -> list[Any]:

@@ -22,7 +22,8 @@ def page(services: Services) -> Any:
     """The page without data; the script in `assets` asks for it and shows the parts that fit its state."""
     stores = [dcc.Store(id=name) for name in ("opened", "ask", "news", "ask-choices", "choices")]
     cards = html.Div(id="cards", className="cards")
-    content = [_toolbar(), _notice(), _empty(services.settings.ingest_url), _unknown(), cards, _picker()]
+    units = html.P("", id="units", className="soft units")
+    content = [_toolbar(), units, _notice(), _empty(services.settings.ingest_url), _unknown(), cards, _picker()]
     return html.Div([*stores, *content], id="live", className="live")
 
 

@@ -70,9 +70,7 @@ def _right() -> Any:
 
 def _age() -> Any:
     """How old the newest reading is: filled by the Live page's script, on the server's clock."""
-    return html.Div(
-        [html.Span(className="dot"), html.Span("", id="age-text")], id="age", role="status", className="age"
-    )
+    return html.Div([html.Span(className="dot"), html.Span("", id="age-text")], id="age", role="timer", className="age")
 
 
 def _scheme_toggle() -> Any:

@@ -25,6 +25,9 @@ class SessionRow(NamedTuple):
     last_seen_ms: float
     messages: int
     readings: int
+    title: str | None = None
+    platform: str | None = None
+    standardised: bool | None = None
 
 
 class SeriesRow(NamedTuple):
@@ -94,7 +97,8 @@ Cursor = Mapping[int, int]
 _SESSION_COLUMNS = """
     session.session_id, device, name, session,
     extract(epoch FROM session.first_time)::float8 * 1000, extract(epoch FROM session.last_time)::float8 * 1000,
-    extract(epoch FROM session.last_seen)::float8 * 1000, session.messages, session.readings
+    extract(epoch FROM session.last_seen)::float8 * 1000, session.messages, session.readings,
+    title, platform, standardised
 """
 _RECENT_SESSIONS = f"""
 SELECT {_SESSION_COLUMNS} FROM session JOIN device USING (device_id)
