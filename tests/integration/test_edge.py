@@ -125,7 +125,7 @@ def test_security_headers_are_on_every_answer(edge, path):
     assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz"])
+@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/grafana/metrics", "/grafana/%6detrics"])
 def test_what_is_for_the_inside_is_not_outside(edge, path):
     """Metrics and health are not behind the public name, but on a port of their own."""
     with connect(edge) as connection:

@@ -1,9 +1,11 @@
 """Prometheus on a laptop: the deployment's configuration with local targets."""
 
+import pytest
 import yaml
 
 from ops.local.monitoring import localised
 from ops.local.processes import REPOSITORY
+from tests.compose_file import load
 
 CONFIGURATION = yaml.safe_load((REPOSITORY / "ops" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
 
@@ -23,3 +25,17 @@ def test_rules_are_those_of_the_deployment():
     """The rules stay where they are, whatever directory Prometheus runs in."""
     [pattern] = localised(CONFIGURATION, {})["rule_files"]
     assert pattern == str(REPOSITORY / "ops" / "prometheus" / "rules" / "*.yml")
+
+
+def targets():
+    """(job, name, port) of all that Prometheus looks for by name in the deployment."""
+    for job in [*CONFIGURATION["scrape_configs"], *CONFIGURATION["alerting"]["alertmanagers"]]:
+        for found in job.get("dns_sd_configs", []):
+            yield job.get("job_name", "alerting"), found["names"][0], found["port"]
+
+
+@pytest.mark.parametrize(("job", "name", "port"), list(targets()))
+def test_targets_are_services_that_prometheus_reaches(job, name, port):  # noqa: ARG001
+    """Each name is a service of the deployment, on a network that it shares with Prometheus."""
+    services = load("compose.prod.yml")["services"]
+    assert set(services[name]["networks"]) & set(services["prometheus"]["networks"])
