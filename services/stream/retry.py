@@ -13,16 +13,8 @@ from services.stream import sql
 from services.stream.decode import HOUR_NS, Entry, Record, Rules, decode, sort_out
 from services.stream.receipts import BatchKey, Receipt, Steps
 from services.stream.sessions import lock_sessions
-from services.stream.store import (
-    HOUR_US,
-    WHOLE_RECORD,
-    Adding,
-    add_entries,
-    add_to_ledger,
-    add_values,
-    begin,
-    write_batch,
-)
+from services.stream.store import WHOLE_RECORD, Adding, add_entries, add_values, begin, write_batch
+from services.stream.tally import HOUR_US, add_to_ledger
 
 RETRIES: str = "00000000-0000-0000-0000-000000000000"
 """Query id of the batches that are retries; their batch id is the quarantine_id."""

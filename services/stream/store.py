@@ -6,8 +6,8 @@ for the second.
 """
 
 import io
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from functools import reduce
 from typing import Final, NamedTuple
 
@@ -25,11 +25,11 @@ from services.stream import sql
 from services.stream.decode import HOUR_NS, BadRecord, Entry, Record, first_of_each
 from services.stream.receipts import BatchKey, Came, Receipt, Steps
 from services.stream.sessions import Ids, lock_sessions, remember, without_deleted
+from services.stream.tally import Tally, add_to_hours, add_to_ledger, without_stored
 from services.stream.windows import RESOLUTIONS_S, Values, windows
 
 WHOLE_RECORD: Final = -1
 _MICROSECONDS: Final = pa.timestamp("us", "UTC")
-HOUR_US: Final = HOUR_NS // 1000
 KeptFrom = dict[str, int]
 """Oldest time that is kept by table, in µs since the epoch."""
 
@@ -76,7 +76,7 @@ def add_entries(
 ) -> Receipt:
     """Everything of a batch but its batch row."""
     sessions, candidates, deleted = lock_sessions(cursor, entries)
-    new = _without_stored(cursor, first_of_each(candidates), sessions)
+    new = without_stored(cursor, first_of_each(candidates), sessions)
     wanted_records = without_deleted(cursor, bad_records)
     reasons = _quarantine_records(cursor, wanted_records)
     _quarantine_readings(cursor, new)
@@ -89,7 +89,7 @@ def add_entries(
     return Receipt.of(batch, came, reasons, sum(values.not_known))
 
 
-def add_values(cursor: Cursor, entries: Sequence[Entry], sessions: Ids, adding: Adding) -> tuple[Values, "Tally"]:
+def add_values(cursor: Cursor, entries: Sequence[Entry], sessions: Ids, adding: Adding) -> tuple[Values, Tally]:
     """Add the entries' values to windows and text readings; returns them, and how many of each hour they are."""
     values = Values(entries)
     table = windows(values) if values.number_values else None
@@ -99,35 +99,6 @@ def add_values(cursor: Cursor, entries: Sequence[Entry], sessions: Ids, adding: 
     _merge_windows(cursor, table, places, adding.kept_from, tally)
     _copy_texts(cursor, values, places, adding.kept_from["text_reading"], tally)
     return values, tally
-
-
-def add_to_ledger(cursor: Cursor, new: Sequence[Entry], sessions: Ids, tally: "Tally") -> None:
-    """Remember which messages are stored now, and how many values of each hour."""
-    columns = _ledger_columns(new, sessions) | tally.columns()
-    if new or columns["value_hours"]:
-        cursor.execute(sql.ADD_TO_LEDGER, columns)
-
-
-class Tally:
-    """How many values a batch adds in each hour of each session: by (session_id, hour) numbers and texts."""
-
-    def __init__(self) -> None:
-        self._counts: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0])
-
-    def add(self, session_id: int, hour: int, numbers: int, texts: int) -> None:
-        """Count values of one hour."""
-        counts = self._counts[session_id, hour]
-        counts[0] += numbers
-        counts[1] += texts
-
-    def columns(self) -> dict[str, list[int]]:
-        """Parallel columns for `sql.ADD_TO_LEDGER`."""
-        return {
-            "value_session_ids": [session_id for session_id, _ in self._counts],
-            "value_hours": [hour for _, hour in self._counts],
-            "numeric_values": [numbers for numbers, _ in self._counts.values()],
-            "text_values": [texts for _, texts in self._counts.values()],
-        }
 
 
 def begin(cursor: Cursor) -> KeptFrom:
@@ -149,23 +120,6 @@ def _lost_race(connection: Connection, batch: BatchKey) -> Receipt:
         stored = _stored_before(cursor, batch)
     assert stored is not None
     return stored
-
-
-def _ledger_columns(entries: Sequence[Entry], sessions: Ids) -> dict[str, list[int]]:
-    return {
-        "session_ids": [sessions[entry.device, entry.session] for entry in entries],
-        "hours": [entry.hour for entry in entries],
-        "numbers": [entry.number for entry in entries],
-    }
-
-
-def _without_stored(cursor: Cursor, entries: list[Entry], sessions: Ids) -> list[Entry]:
-    """The entries that the ledger does not know."""
-    if not entries:
-        return []
-    cursor.execute(sql.FIND_STORED, _ledger_columns(entries, sessions))
-    stored = {position for (position,) in cursor.fetchall()}
-    return [entry for position, entry in enumerate(entries, start=1) if position not in stored]
 
 
 def _quarantine_records(cursor: Cursor, bad_records: list[BadRecord]) -> Counter[str]:
@@ -304,13 +258,6 @@ def _copy_messages(cursor: Cursor, entries: Sequence[Entry], values: Values, ses
     )
     _copy(cursor, "message", table)
     add_to_hours(cursor, kept[0][0].record, [(entry.record.broker_us, len(entry.readings)) for entry, *_ in kept])
-
-
-def add_to_hours(cursor: Cursor, record: Record, messages: Iterable[tuple[int, int]]) -> None:
-    """Count (broker time in µs, readings) of messages that lie in `message`, all of the partition of `record`."""
-    hours, readings = zip(*((broker_us // HOUR_US, readings) for broker_us, readings in messages), strict=True)
-    columns = {"topic": record.topic, "partition": record.partition, "hours": list(hours), "readings": list(readings)}
-    cursor.execute(sql.ADD_TO_HOURS, columns)
 
 
 def write_batch(cursor: Cursor, receipt: Receipt) -> bool:
