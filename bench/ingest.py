@@ -28,7 +28,8 @@ from bench.machine import machine
 from bench.parts import cpu_of
 from bench.vegeta import Outcome, Vegeta
 from ops.local.certificates import make_certificates
-from ops.local.processes import Command, start, stop, wait_until
+from ops.local.processes import REPOSITORY, Command, start, stop, wait_until
+from ops.local.settings import read_env_file
 from tests.integration.ingest_server import TOKEN, Ingest, read_topic_from, topic_ends
 from tests.otlp import Receiver
 from tests.ports import free_ports
@@ -107,7 +108,9 @@ class Bench:
         self._kafka = stack.enter_context(running(make_kafka(directory, directory / "certificates", "kafka")))
         self._postgres = stack.enter_context(running(make_postgres(directory, directory / "certificates", "postgres")))
         receiver = stack.enter_context(Receiver())
-        self._ours = self._start_ours(stack, "ingest", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint)
+        listed = read_env_file((REPOSITORY / ".env_config").read_text(encoding="utf-8"))
+        traces = {name: value for name, value in listed.items() if name.startswith("OTEL_TRACES_")}
+        self._ours = self._start_ours(stack, "ingest", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, **traces)
         self._untraced = self._start_ours(stack, "untraced")
         self._plain = self._start_plain(stack)
 
@@ -169,7 +172,7 @@ class Bench:
         outcome = self._open_loop("overload", self._ours, 5 * best, arguments.overload)
         self.figures |= {
             "overload_goodput_percent": round(100 * outcome.rate / best, 1),
-            "overload_p99_ms": round(outcome.percentile(99)),
+            "overload_wait_p99_ms": round(float(np.percentile(outcome.waits, 99)) * 1000),
             "overload_unanswered": outcome.codes[0],
             "overload_sent_per_s": round(outcome.codes.total() / outcome.seconds),
         }

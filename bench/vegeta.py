@@ -21,11 +21,14 @@ _TIMESTAMP, _CODE, _LATENCY, _ERROR, _SEQUENCE, _URL = 0, 1, 2, 5, 8, 10
 
 
 class Outcome(NamedTuple):
-    """What came of an attack. Times are in s; latencies count from the time at which a request was to be sent."""
+    """What came of an attack. Times are in s; latencies count from the time at which a request was to be sent,
+    waits from the one at which vegeta came to send it.
+    """
 
     seconds: float
     codes: Counter[int]
     latencies: np.ndarray
+    waits: np.ndarray
     accepted: Counter[str]
     others: Counter[str]
     errors: Counter[str]
@@ -110,7 +113,7 @@ def _read(table: Path, rate: float | None) -> Outcome:
     began, latency, sequence = _columns(times)
     due = began if rate is None else sequence / rate + (began - sequence / rate).min()
     seconds = float((began + latency).max() - began.min())
-    return Outcome(seconds, codes, began + latency - due, accepted, others, errors)
+    return Outcome(seconds, codes, began + latency - due, latency, accepted, others, errors)
 
 
 def _columns(times: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
