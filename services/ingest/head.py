@@ -6,6 +6,7 @@ which knows the rest of HTTP/1 and is slower: what the first reads, the second r
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -83,7 +84,7 @@ def read_usual(data: bytes) -> Head | None:
     environ["PATH_INFO"], _, environ["QUERY_STRING"] = target.decode().partition("?")
     for line in fields.decode()[:-2].split("\r\n"):
         name, _, value = line.partition(":")
-        key = _key(name.upper())
+        key = _key(name)
         if key in environ or key in _NEEDS_THOUGHT:
             return None
         environ[key] = value.strip(" \t")
@@ -124,7 +125,9 @@ def _fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return environ
 
 
-def _key(name: str) -> str:
+@lru_cache(maxsize=512)
+def _key(field: str) -> str:
+    name = field.upper()
     return name.replace("-", "_") if name in {"CONTENT-TYPE", "CONTENT-LENGTH"} else f"HTTP_{name.replace('-', '_')}"
 
 

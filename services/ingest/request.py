@@ -47,7 +47,8 @@ def client_address(environ: Environ, peer: str) -> str:
 
 def wants_words(environ: Environ) -> bool:
     """Whether an error is to be told in words for the person who holds the phone: `?errors=phone`."""
-    return "phone" in parse_qs(environ.get("QUERY_STRING", "")).get("errors", [])
+    query = environ.get("QUERY_STRING", "")
+    return "errors" in query and "phone" in parse_qs(query).get("errors", [])
 
 
 def _encoding(environ: Environ) -> str:
