@@ -38,7 +38,7 @@ def main():
         lab.stack.start()
         for seed, steps in schedules.items():
             print(f"round with seed {seed}", flush=True)
-            results.append(Round(lab, seed, steps, arguments.phones, arguments.patience, say).run())
+            results.append(Round(lab, seed, steps, arguments.phones, arguments.patience, say, arguments.within).run())
             print(json.dumps(results[-1]), flush=True)
         lab.stack.stop()
     finally:
@@ -60,6 +60,7 @@ def parse():
         "--only", default="kills,points", help=f"groups ({', '.join(GROUPS | APART)}) or names, with commas"
     )
     parser.add_argument("--patience", type=float, default=1.0, help="stretches the bounds, for a busy machine")
+    parser.add_argument("--within", type=float, default=float("inf"), help="seconds for the faults of a round")
     parser.add_argument("--schedule", action="store_true", help="print the schedule only")
     return parser.parse_args()
 

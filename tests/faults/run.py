@@ -16,7 +16,10 @@ QUIET_WITHIN_S = 300
 
 @dataclasses.dataclass
 class Round:
-    """One round on a running `lab`. `patience` stretches the bounds, for a machine that is busy with other things."""
+    """One round on a running `lab`. `patience` stretches the bounds, for a machine that is busy with other things.
+
+    Where `within_s` is over the rest of the steps is left out.
+    """
 
     lab: object
     seed: int
@@ -24,6 +27,7 @@ class Round:
     phones: int = 3
     patience: float = 1.0
     say: object = print
+    within_s: float = float("inf")
     recoveries: dict = dataclasses.field(default_factory=dict)
     over_bound: list = dataclasses.field(default_factory=list)
 
@@ -35,19 +39,24 @@ class Round:
         lab.await_whole(120 * self.patience)
         simulator = lab.start_phones(record, self.phones, self.seed)
         wait_until(lambda: record.exists() and record.stat().st_size > 0, 60, "the first answer comes")
-        for step in self.steps:
-            self._take(step, last=step is self.steps[-1])
+        end = time.monotonic() + self.within_s
+        for number, step in enumerate(self.steps):
+            if time.monotonic() > end:
+                self.steps = self.steps[:number]
+                break
+            self._take(step)
+        lab.await_whole(300 * self.patience)
         began = time.monotonic()
         lab.finish(simulator, QUIET_WITHIN_S * self.patience)
         return self._figures(record, time.monotonic() - began)
 
-    def _take(self, step, *, last):
+    def _take(self, step):
         time.sleep(step.pause_s)  # part of the schedule
         fault = FAULTS[step.fault]
         fault.inject(self.lab)
         healed = time.monotonic()
         fault.heal(self.lab)
-        if step.overlap and not last and not isinstance(fault, KillEverything):
+        if step.overlap and not isinstance(fault, KillEverything):
             self.say(f"  {fault.name:<40} and on to the next")
             return
         bound = fault.bound_s * self.patience
