@@ -83,6 +83,8 @@ def lines(tables: list[Table]) -> Iterator[str]:
         yield f"{table.name:<14} {table.days:>5} d  {start:<14} {sizes}"
     total, known = sum(table.size for table in tables), [t.forecast for t in tables if t.forecast is not None]
     yield f"{'all':<39} {_mib(total):>12} {'':>12} {_mib(sum(known) if known else None):>15}"
+    if not known:
+        yield "a forecast needs an hour of data"
 
 
 def _mib(size: int | None) -> str:

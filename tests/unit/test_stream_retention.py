@@ -14,3 +14,4 @@ def test_forecast(days_of_data, per_day, expected):
     table = forecast("message", 7, None, 1000, days_of_data)
     assert (table.per_day, table.forecast) == (per_day, expected)
     assert "message" in "\n".join(lines([table]))
+    assert ("needs an hour of data" in "\n".join(lines([table]))) == (expected is None)
