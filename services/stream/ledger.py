@@ -28,6 +28,7 @@ WHERE (%(device)s::text IS NULL OR device = %(device)s OR device_name = %(device
 ORDER BY session_id DESC LIMIT %(limit)s
 """
 RANGES_SHOWN: Final = 8
+LONGEST_NAME: Final = 14
 _COLUMNS: Final = ("expected", "received", "missing", "duplicates", "late", "readings", "quarantined", "not known")
 
 
@@ -68,13 +69,15 @@ def lines(rows: list[dict[str, Any]]) -> Iterator[str]:
     if not rows:
         yield "no sessions"
         return
-    yield f"{'session':<30} {'first reading':<19}  {'last reading':<19} " + " ".join(f"{name:>11}" for name in _COLUMNS)
+    yield f"{'phone/session':<29} {'first reading':<19}  {'last reading':<19} " + " ".join(
+        f"{name:>11}" for name in _COLUMNS
+    )
     for row in rows:
-        session = f"{row['device_name'] or row['device']}/{row['session']}"
+        session = f"{_short(row['device_name'] or row['device'])}/{_short(row['session'])}"
         quarantined = row["readings_quarantined"] + row["messages_quarantined"]
         counts = [row[name] for name in ("expected", "received", "missing", "duplicates", "late", "readings")]
         numbers = " ".join(f"{number:>11}" for number in (*counts, quarantined, row["not_known"]))
-        yield f"{_short(session):<30} {_time(row['first_time']):<19}  {_time(row['last_time']):<19} {numbers}"
+        yield f"{session:<29} {_time(row['first_time']):<19}  {_time(row['last_time']):<19} {numbers}"
         if row["missing"]:
             more = len(row["missing_ranges"]) - RANGES_SHOWN
             shown = ", ".join(row["missing_ranges"][:RANGES_SHOWN])
@@ -82,7 +85,7 @@ def lines(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 30 else f"…{text[-29:]}"
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
 def _time(time: Any) -> str:

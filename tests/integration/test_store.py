@@ -225,6 +225,22 @@ def test_texts_are_kept_as_they_are(partition, device):
     assert [value for (value,) in rows] == [*texts, "a"]
 
 
+def test_values_of_one_reading_stay_what_they_are(partition, device):
+    """Numbers keep every bit, booleans are 0 and 1, null is absent, lists are JSON, and text like a number is text."""
+    longitude = math.nextafter(-179.99999999999997, 0)
+    values = {"longitude": longitude, "latitude": 1 / 3, "on": True, "off": False, "no": None, "l": [1, "x"], "t": "3"}
+    partition.store(partition.records(message(device, 1, ("location", NOW_NS, values))))
+    for resolution in (1, 10, 60):
+        found = {channel: row[1] for (_, _, channel, _), row in windows(partition, device, resolution).items()}
+        assert found == {"longitude": longitude, "latitude": 1 / 3, "on": 1.0, "off": 0.0}
+    rows = partition.query(
+        """SELECT channel, value FROM text_reading JOIN series USING (series_id) JOIN session USING (session_id)
+        JOIN device USING (device_id) WHERE device = %s ORDER BY channel""",
+        device,
+    )
+    assert rows == [("l", '[1,"x"]'), ("t", "3")]
+
+
 def test_extreme_numbers_merge(partition, device):
     """Numbers at the ends of what is aggregated neither overflow nor underflow when windows are merged."""
     for number, value in enumerate((1e100, -1e100, 5e-324, 0.0, -5e-324, 1e-200, 1e-101)):
