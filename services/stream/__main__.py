@@ -46,7 +46,7 @@ def main() -> int:
 def _run(settings: StreamSettings, keep: KeepSettings, database: DatabaseSettings, stop: threading.Event) -> None:
     with closing(connect(database, "stream")) as connection:
         make_partitions(connection, keep)
-    resume.prepare(settings)
+        resume.prepare(settings, connection)
     tracing = Tracing("stream")
     spark = make_session(settings)
     for number in (signal.SIGTERM, signal.SIGINT):  # Spark has put its own handler in place of ours

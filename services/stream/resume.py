@@ -10,12 +10,16 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import psycopg2
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from psycopg2.extensions import connection as Connection  # noqa: N812  # the class has a lower-case name
 
+from services.common.database import DatabaseSettings, connect
 from services.common.kafka import client_options
 from services.common.settings import SettingsError, load
 from services.stream import checkpoint
@@ -30,11 +34,26 @@ log = logging.getLogger(__name__)
 _ASIDE = "%s: put aside as %s; reading Kafka from its oldest record, what is stored already counts as duplicates"
 
 
+_STORED: Final = """
+SELECT coalesce(sum(upper(part) - lower(part)), 0)
+FROM partition_progress, unnest(offsets * int8multirange(int8range(%(wanted)s, %(until)s))) AS part
+WHERE topic = %(topic)s AND partition = %(partition)s
+"""
+
+
+class Gap(NamedTuple):
+    """Offsets [wanted, until) of a partition, which Kafka has deleted."""
+
+    partition: int
+    wanted: int
+    until: int
+
+
 class LossError(Exception):
     """Records were deleted before they were read. The text is one line that says how many and what to do."""
 
 
-def prepare(settings: StreamSettings) -> None:
+def prepare(settings: StreamSettings, connection: Connection) -> None:
     """Put a checkpoint aside that cannot be used. Raises `LossError`, and `ConnectionError` if no broker answers."""
     directory = settings.checkpoint
     if fault := checkpoint.find_fault(directory):
@@ -42,8 +61,11 @@ def prepare(settings: StreamSettings) -> None:
     held = _held(settings)
     if fault := find_other_topic(checkpoint.planned_offsets(directory, settings.topic), held):
         log.error(_ASIDE, f"the checkpoint is of another topic: {fault}", checkpoint.set_aside(directory))
-    elif fault := find_loss(checkpoint.awaited_offsets(directory, settings.topic), held):
-        raise LossError(f"{fault}; to go on with what is left: python -m services.stream.resume --accept-loss")
+    elif gaps := find_gaps(checkpoint.awaited_offsets(directory, settings.topic), held):
+        if lost := count_lost(connection, settings.topic, gaps):
+            told = tell_loss(lost, gaps)
+            raise LossError(f"{told}; to go on with what is left: python -m services.stream.resume --accept-loss")
+        log.warning(_ASIDE, "the checkpoint is behind what is stored and gone", checkpoint.set_aside(directory))
 
 
 def _held(settings: StreamSettings) -> list[Offsets]:
@@ -78,16 +100,30 @@ def find_other_topic(planned: Mapping[int, int], held: Iterable[Offsets]) -> str
     return ""
 
 
-def find_loss(awaited: Mapping[int, int], held: Iterable[Offsets]) -> str:
-    """Says which offsets Kafka no longer holds although the checkpoint waits for them. Empty if none."""
-    gone = [
-        (partition, awaited[partition], first) for partition, first, _ in held if awaited.get(partition, first) < first
+def find_gaps(awaited: Mapping[int, int], held: Iterable[Offsets]) -> list[Gap]:
+    """The offsets that the checkpoint waits for and Kafka no longer holds."""
+    return [
+        Gap(partition, awaited[partition], first)
+        for partition, first, _ in held
+        if awaited.get(partition, first) < first
     ]
-    if not gone:
-        return ""
-    records = sum(first - wanted for _, wanted, first in gone)
-    places = ", ".join(f"partition {partition}: {wanted} to {first - 1}" for partition, wanted, first in gone)
-    return f"{records} records are lost: Kafka's retention deleted them before they were read ({places})"
+
+
+def count_lost(connection: Connection, topic: str, gaps: Iterable[Gap]) -> int:
+    """How many of these records are not stored: the checkpoint may be some behind what is."""
+    lost = 0
+    with connection, connection.cursor() as cursor:
+        for gap in gaps:
+            cursor.execute(_STORED, gap._asdict() | {"topic": topic})
+            (stored,) = cursor.fetchone() or (0,)
+            lost += gap.until - gap.wanted - int(stored)
+    return lost
+
+
+def tell_loss(lost: int, gaps: Iterable[Gap]) -> str:
+    """One line about it."""
+    places = ", ".join(f"partition {gap.partition}: offsets {gap.wanted} to {gap.until - 1}" for gap in gaps)
+    return f"{lost} records are lost: Kafka's retention deleted them before they were read ({places})"
 
 
 def main() -> int:
@@ -96,20 +132,24 @@ def main() -> int:
     parser.add_argument("--accept-loss", action="store_true", help="put the checkpoint aside, go on with what is left")
     accept = parser.parse_args().accept_loss
     try:
-        return _main(load(StreamSettings, os.environ), accept=accept)
-    except (SettingsError, KafkaException, OSError) as error:
+        settings, database = load(StreamSettings, os.environ), load(DatabaseSettings, os.environ)
+        with closing(connect(database, "resume")) as connection:
+            return _main(settings, connection, accept=accept)
+    except (SettingsError, KafkaException, psycopg2.Error, OSError) as error:
         print(f"cannot tell: {error}", file=sys.stderr)  # noqa: T201
         return 2
 
 
-def _main(settings: StreamSettings, *, accept: bool) -> int:
+def _main(settings: StreamSettings, connection: Connection, *, accept: bool) -> int:
     directory: Path = settings.checkpoint
-    fault = checkpoint.find_fault(directory)
-    loss = "" if fault else find_loss(checkpoint.awaited_offsets(directory, settings.topic), kafka_offsets(settings))
-    if not loss:
-        print(f"the stream can go on{f' anew: its checkpoint is broken ({fault})' if fault else ''}")  # noqa: T201
+    if fault := checkpoint.find_fault(directory):
+        print(f"the stream can go on anew: its checkpoint is broken ({fault})")  # noqa: T201
         return 0
-    print(loss)  # noqa: T201
+    gaps = find_gaps(checkpoint.awaited_offsets(directory, settings.topic), kafka_offsets(settings))
+    if not (lost := count_lost(connection, settings.topic, gaps)):
+        print("the stream can go on")  # noqa: T201
+        return 0
+    print(tell_loss(lost, gaps))  # noqa: T201
     if not accept:
         return 1
     print(f"accepted; the checkpoint is now {checkpoint.set_aside(directory)}. Start the stream.")  # noqa: T201

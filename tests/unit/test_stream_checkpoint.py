@@ -7,7 +7,7 @@ import pytest
 
 from services.stream.check import Offsets
 from services.stream.checkpoint import awaited_offsets, find_fault, planned_offsets, set_aside
-from services.stream.resume import find_loss, find_other_topic
+from services.stream.resume import Gap, find_gaps, find_other_topic, tell_loss
 
 
 def write(file, content):
@@ -90,11 +90,17 @@ def test_put_aside_is_kept(checkpoint):
     assert (len(kept), kept[-1]) == (3, newest)
 
 
-@pytest.mark.parametrize(("first", "lost"), [(9, ""), (10, ""), (13, "3 records are lost")])
-def test_records_that_kafka_deleted_unread(first, lost):
-    """What the checkpoint waits for and Kafka no longer holds is counted."""
-    assert find_loss({0: 10, 1: 5}, [Offsets(0, first, 20), Offsets(1, 5, 5)]).startswith(lost)
-    assert bool(find_loss({0: 10, 1: 5}, [Offsets(0, first, 20)])) == bool(lost)
+@pytest.mark.parametrize(("first", "gaps"), [(9, []), (10, []), (13, [Gap(0, 10, 13)])])
+def test_records_that_kafka_deleted(first, gaps):
+    """What the checkpoint waits for and Kafka no longer holds is found."""
+    assert find_gaps({0: 10, 1: 5}, [Offsets(0, first, 20), Offsets(1, 5, 5)]) == gaps
+
+
+def test_loss_is_told_in_one_line():
+    """How many records, and which."""
+    line = tell_loss(2, [Gap(0, 10, 13), Gap(1, 5, 6)])
+    assert line.startswith("2 records are lost: ")
+    assert line.endswith("(partition 0: offsets 10 to 12, partition 1: offsets 5 to 5)")
 
 
 def test_topic_made_anew():
