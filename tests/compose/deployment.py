@@ -127,7 +127,7 @@ class Deployment:
         identity = self.container(service)
         process = docker("inspect", "-f", "{{.State.Pid}}", identity).strip()
         image = self.config()["services"]["ingest"]["image"]
-        host = ["--rm", "--pid=host", "--privileged", "--user=0", "--network=none"]
+        host = ["--rm", "--pid=host", "--user=0", "--network=none"]
         docker("run", *host, "--entrypoint=sh", image, "-c", f"kill -9 {process}")
         started = "{{.State.StartedAt}} {{.State.Pid}}"
         wait_until(lambda: docker("inspect", "-f", started, identity).split()[1] not in (process, "0"), 60, service)
