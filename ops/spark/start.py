@@ -15,6 +15,10 @@ import pyspark
 
 MASTER: Final = ("spark-master", 7077)
 _HOME: Final = Path(pyspark.__file__).parent
+_EXECUTOR: Final = (
+    "-Dlog4j2.configurationFile=file:/app/services/stream/log4j2.properties "
+    "-XX:+UseSerialGC -XX:ReservedCodeCacheSize=128m -Duser.timezone=UTC"
+)
 _WAIT_S: Final = 60
 
 
@@ -33,7 +37,10 @@ def main(part: str) -> None:
         "spark.ui.killEnabled": "false",
         "spark.driver.bindAddress": "0.0.0.0",  # noqa: S104  # who has no secret is refused
         "spark.executor.memory": os.environ["SPARK_EXECUTOR_MEMORY"],
-        "spark.executor.extraJavaOptions": "-XX:+UseSerialGC -XX:ReservedCodeCacheSize=128m -Duser.timezone=UTC",
+        "spark.executor.extraJavaOptions": _EXECUTOR,
+        "spark.executor.logs.rolling.strategy": "size",  # they lie in memory
+        "spark.executor.logs.rolling.maxSize": str(1 << 20),
+        "spark.executor.logs.rolling.maxRetainedFiles": "3",
     }
     lines = [f"{name} {value}" for name, value in options.items()]
     (configuration / "spark-defaults.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
