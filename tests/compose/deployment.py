@@ -159,9 +159,10 @@ class Deployment:
             return error.code, error.read()
 
     def simulate(self, record, *arguments):
-        """Start phones that send over HTTPS; the caller waits for them."""
+        """Start phones that send over HTTPS, other ones each time; the caller waits for them."""
         options = ["--target", f"{self.url}/sensor_data", "--ca-file", self.ca_file, "--token-file", self.token_file]
         command = [sys.executable, "-m", "services.simulator", *options, "--record", record, *arguments]
+        command += ["--seed", time.time_ns() % 1_000_000]
         phones = subprocess.Popen(list(map(str, command)), cwd=REPOSITORY, stdout=subprocess.DEVNULL)
         self.phones.append(phones)
         return phones
