@@ -401,6 +401,14 @@ ALTER TABLE window_10s DETACH PARTITION window_10s_default;
 ALTER TABLE window_60s RENAME TO window_60s_before;
 CREATE TABLE window_60s (LIKE window_60s_before INCLUDING ALL) PARTITION BY RANGE (start);
 ALTER TABLE message RENAME TO message_before;
+DO $$  -- their names are for the new partitions
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'message_before'::regclass LOOP
+        EXECUTE format('ALTER TABLE %I RENAME TO %I', name, name || '_before');
+    END LOOP;
+END $$;
 CREATE TABLE message (LIKE message_before INCLUDING ALL) PARTITION BY RANGE (broker_time);
 COMMENT ON TABLE message IS 'Every stored message whole, by the day of its arrival. Messages of one session are committed in the order of their offsets.';
 ALTER TABLE text_reading RENAME TO text_reading_before;
