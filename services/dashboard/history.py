@@ -9,13 +9,13 @@ from typing import Final, NamedTuple
 from services.dashboard.chunks import LONGEST_TEXT, chunk_of, merged_points
 from services.dashboard.database import DatabaseAwayError
 from services.dashboard.gaps import HOUR_MS, Gap, gaps_between, gaps_by_hour
-from services.dashboard.history_answer import HistoryAnswer, HistoryAsk, Mark, Panel, Statistic
+from services.dashboard.history_answer import HistoryAnswer, HistoryAsk, Mark, Panel, State, Statistic
 from services.dashboard.lines import Line, line_of_readings, line_of_windows
 from services.dashboard.news import session_words
 from services.dashboard.queries import Queries, SeriesRow, SessionRow
 from services.dashboard.queries.history import HistoryQueries, HourRange, NumberedSpan, SeriesOf, Window
 from services.dashboard.ranges import floor_ms, history_step, kept_step
-from services.dashboard.sensors import in_order, is_event, place
+from services.dashboard.sensors import in_order, is_event, keeps_repeats, place
 
 FULL_RATE_UP_TO_MS: Final = 60_000
 """Views of at most this length show every reading, while the messages are kept."""
@@ -91,6 +91,7 @@ class History:
         self._draw(answer, shown, [row for row in series if row.sensor in chosen])
         self._add_gaps(answer, shown)
         answer.marks = self._marks(shown, series)
+        answer.states = self._states(shown, [row for row in series if row.sensor in chosen])
         return answer
 
     def _draw(self, answer: HistoryAnswer, shown: Sequence[_Shown], series: Sequence[SeriesOf]) -> None:
@@ -200,16 +201,29 @@ class History:
                 kept = []
 
     def _marks(self, shown: Sequence[_Shown], series: Iterable[SeriesOf]) -> list[Mark]:
+        """The annotations in view."""
         events = [row for row in series if is_event(row.sensor)]
-        marks = []
+        return [
+            Mark(state.time_ms, state.value)
+            for state, from_ms in self._texts(shown, events)
+            if state.time_ms >= from_ms
+        ]
+
+    def _states(self, shown: Sequence[_Shown], series: Iterable[SeriesOf]) -> list[State]:
+        """How the texts of the chosen sensors change within the view, with what they were before it; no pictures."""
+        return [state for state, _ in self._texts(shown, [row for row in series if not keeps_repeats(row.sensor)])]
+
+    def _texts(self, shown: Sequence[_Shown], series: Sequence[SeriesOf]) -> Iterator[tuple[State, float]]:
+        """Each text, and where the view of its recordings begins."""
         for together in _by_shift(shown):
             sessions = {one.session.session_id for one in together}
-            own = {row.series_id: True for row in events if row.session_id in sessions}
+            own = {row.series_id: row for row in series if row.session_id in sessions}
             from_ms, until_ms = min(one.from_ms for one in together), max(one.until_ms for one in together)
-            texts = self._queries.text_changes(own, from_ms, until_ms, LONGEST_TEXT) if own else []
             shift_ms = together[0].shift_ms
-            marks += [Mark(text.time_ms + shift_ms, text.value) for text in texts if text.time_ms >= from_ms]
-        return marks
+            asked = {series_id: is_event(row.sensor) for series_id, row in own.items()}
+            for text in self._queries.text_changes(asked, from_ms, until_ms, LONGEST_TEXT) if own else []:
+                row = own[text.series_id]
+                yield State(row.sensor, row.channel, text.time_ms + shift_ms, text.value), from_ms + shift_ms
 
 
 def _usual(sensors: Sequence[str]) -> list[str]:

@@ -53,6 +53,15 @@ class Mark(NamedTuple):
     text: str
 
 
+class State(NamedTuple):
+    """A text that a channel had from a time on."""
+
+    sensor: str
+    channel: str
+    time_ms: float
+    value: str
+
+
 class HistoryAnswer(msgspec.Struct):
     """What there is. Times in ms since the epoch, or since each recording's start where `aligned`; `step` in s."""
 
@@ -72,6 +81,7 @@ class HistoryAnswer(msgspec.Struct):
     gaps: list[Gap] = []
     traces: dict[Gap, str] = {}
     marks: list[Mark] = []
+    states: list[State] = []
     statistics: list[Statistic] = []
 
 

@@ -92,14 +92,14 @@ def facts(answer: HistoryAnswer, live: Live) -> dict[str, Any]:
         "whole": answer.whole,
         "step": answer.step,
         "aligned": answer.ask.aligned,
-        "isEmpty": not answer.panels,
+        "isEmpty": not answer.panels and not answer.states,
     }
 
 
 def words(answer: HistoryAnswer, trace_url: str) -> Any:
     """What is seen, what is missing, and statistics."""
     zone = Zone(answer.ask.zone)
-    return [_seen(answer, zone), *_missing(answer, zone, trace_url), *_statistics(answer)]
+    return [_seen(answer, zone), *_missing(answer, zone, trace_url), *_statistics(answer), *_states(answer, zone)]
 
 
 def _choosers() -> Any:
@@ -270,6 +270,25 @@ def _statistics(answer: HistoryAnswer) -> list[Any]:
         )
     head = html.Thead(html.Tr([html.Th(name, scope="col") for name in names]))
     return [html.H2("Statistics of what is shown"), _scrolled(html.Table([head, html.Tbody(rows)]), "Statistics")]
+
+
+def _states(answer: HistoryAnswer, zone: Zone) -> list[Any]:
+    """The texts of the chosen sensors, where they change: the newest of them."""
+    if not answer.states:
+        return []
+    rows = [
+        html.Tr(
+            [
+                html.Th(sensors.title(state.sensor), scope="row"),
+                html.Td(state.channel),
+                html.Td(span_words(state.time_ms) if answer.ask.aligned else local_time(state.time_ms, zone)),
+                html.Td(state.value, className="state-text"),
+            ]
+        )
+        for state in answer.states[-_MOST_LISTED:]
+    ]
+    head = html.Thead(html.Tr([html.Th(name, scope="col") for name in ("Sensor", "Channel", "From", "State")]))
+    return [html.H2("States"), _scrolled(html.Table([head, html.Tbody(rows)]), "States")]
 
 
 def _scrolled(table: Any, label: str) -> Any:

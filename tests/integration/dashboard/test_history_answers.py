@@ -65,3 +65,15 @@ def test_compared_recordings_are_moved_to_zero(history):
     assert answer.view[1] == pytest.approx(59_900)
     assert [gap.from_ms for gap in answer.gaps] == [pytest.approx(19_900, abs=1)] * 2
     assert sorted(mark.time_ms for mark in answer.marks) == [pytest.approx(5000, abs=1)] * 2
+
+
+def test_states_are_told_where_they_change(history, writer, start):
+    """The texts of a chosen sensor come with what they were before the view; a sensor of texts alone is not empty."""
+    recorder = Recorder(writer, session="session-texts")
+    at = start + 3 * DAY
+    for second, activity in enumerate(["still", "still", "walking", "walking", "running"]):
+        recorder.send([("activity", at + second, {"activity": activity})], broker_time=at + second + 1)
+    ask = HistoryAsk(device="phone-1", sessions=["session-texts"], sensors=["activity"], from_ms=(at + 1.5) * 1000)
+    answer = history.answer(ask)
+    assert [state.value for state in answer.states] == ["still", "walking", "running"]
+    assert answer.panels == []

@@ -77,7 +77,7 @@ def test_statistics_are_those_of_the_readings(dashboard, browser):
     browser.open(f"{dashboard.url}/history")
     shown(browser)
     rows = browser.run(
-        """return [...document.querySelectorAll("#history-words table:last-of-type tbody tr")]
+        """return [...document.querySelectorAll("#history-words [aria-label=Statistics] tbody tr")]
              .map((row) => [...row.children].map((cell) => cell.textContent))"""
     )
     [y] = [row for row in rows if row[1] == "y" and row[0] == "Acceleration"]
