@@ -91,12 +91,8 @@ def test_renewal_makes_one_certificate_again(tmp_path):
     before = contents(tmp_path)
     assert make(tmp_path, "--renew", "ingest")[0] == 0
     changed = {str(name) for name, content in contents(tmp_path).items() if before.get(name) != content}
-    assert changed == {
-        "authority/certificates.prom",
-        "services/node-exporter/certificates.prom",
-        "authority/ingest.pem",
-        "services/ingest/client.pem",
-    }
+    ends = {"authority/certificates.prom", "services/node-exporter/certificates.prom"}  # the same within one second
+    assert changed - ends == {"authority/ingest.pem", "services/ingest/client.pem"}
 
 
 def test_rotation_makes_one_password_again(tmp_path):
