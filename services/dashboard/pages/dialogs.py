@@ -5,6 +5,7 @@ Only operators may open one or do what it asks; whatever cannot be done is told 
 
 from collections.abc import Callable, Mapping, Set
 from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
 import dash_mantine_components as dmc
 from dash import ALL, Dash, Input, Output, State, ctx, html, no_update
@@ -45,13 +46,12 @@ def dialog(page: str, **more: Any) -> list[Any]:
 
 def opener(page: str, action: str, subject: str, text: str, **more: Any) -> Any:
     """A button that opens the dialog of an action."""
-    kind = {"type": f"{page}-open", "action": action, "subject": subject}
-    return dmc.Button(text, id=kind, **{"variant": "default", "size": "xs", **more})
+    return dmc.Button(text, id=_id(f"{page}-open", action, subject), **{"variant": "default", "size": "xs", **more})
 
 
 def doer(page: str, action: str, subject: str, text: str, **more: Any) -> Any:
     """The button of a dialog that does what it asks."""
-    return dmc.Button(text, id={"type": f"{page}-do", "action": action, "subject": subject}, **more)
+    return dmc.Button(text, id=_id(f"{page}-do", action, subject), **more)
 
 
 def field(page: str, name: str) -> dict[str, str]:
@@ -81,7 +81,7 @@ def register(app: Dash, page: str, open_dialog: Open, do: Do, for_all: Set[str] 
             require_operator()
         with metrics.time_callback(f"{page}-open"):
             try:
-                asked = open_dialog(ctx.triggered_id["action"], ctx.triggered_id["subject"])
+                asked = open_dialog(*_pressed())
             except ChangeError as error:
                 asked = Dialog("That is not possible", html.P(str(error)))
             except DatabaseAwayError:
@@ -106,11 +106,21 @@ def register(app: Dash, page: str, open_dialog: Open, do: Do, for_all: Set[str] 
         fields = {one["field"]: value for one, value in zip(ids, values, strict=True)}
         with metrics.time_callback(f"{page}-do"):
             try:
-                told = do(ctx.triggered_id["action"], ctx.triggered_id["subject"], fields, actor)
+                told = do(*_pressed(), fields, actor)
             except (ChangeError, DatabaseAwayError) as error:
                 text = str(error) if isinstance(error, ChangeError) else AWAY
                 return no_update, no_update, no_update, [text] * len(ctx.outputs_list[3])
             return False, told, int(changes or 0) + 1, [""] * len(ctx.outputs_list[3])
+
+
+def _id(kind: str, action: str, subject: str) -> dict[str, str]:
+    """Page and server write an id as JSON, and only of ASCII do both write the same: names are quoted as in a URL."""
+    return {"type": kind, "action": action, "subject": quote(subject, safe="")}
+
+
+def _pressed() -> tuple[str, str]:
+    """Action and subject of the button that was pressed."""
+    return ctx.triggered_id["action"], unquote(ctx.triggered_id["subject"])
 
 
 def _was_pressed() -> bool:

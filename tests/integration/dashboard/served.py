@@ -162,7 +162,7 @@ def press(dashboard, cookie, output, pressed, values=()):
             return [{"id": each, "property": one["property"], "value": v} for each, v in zip(ids, held, strict=True)]
         return [{"id": pressed, "property": one["property"], "value": 1}] if one["property"] == "n_clicks" else []
 
-    name = pressed if isinstance(pressed, str) else json.dumps(pressed, sort_keys=True, separators=(",", ":"))
+    name = pressed if isinstance(pressed, str) else as_browsers_write(pressed)
     body = {
         "output": callback["output"],
         "outputs": outputs_of(callback["output"]),
@@ -171,6 +171,11 @@ def press(dashboard, cookie, output, pressed, values=()):
         "changedPropIds": [f"{name}.n_clicks"],
     }
     return dashboard.ask("POST", "/_dash-update-component", json.dumps(body), cookie, Content_Type="application/json")
+
+
+def as_browsers_write(pressed):
+    """The id as JSON, other letters than ASCII as they are."""
+    return json.dumps(pressed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def outputs_of(text):
