@@ -93,18 +93,14 @@ def _autocomplete(kind: str) -> Any:
 
 
 def _sign_ins(rows: list[SignInRow]) -> Any:
-    lines = [
-        html.Li(
-            [
-                html.Div(
-                    [html.Strong("This browser" if row.is_this else agent_words(row.agent)), html.Span(row.address)]
-                ),
-                html.Div(["used ", ago(row.last_used), html.Span([", since ", at(row.created_at)])], className="soft"),
-            ]
-        )
-        for row in rows
-    ]
+    lines = [html.Li(_sign_in(row)) for row in rows]
     return html.Section([dmc.Title("Signed in", order=2, size="h4", mb="xs"), html.Ul(lines, className="rows")])
+
+
+def _sign_in(row: SignInRow) -> list[Any]:
+    where = "This browser" if row.is_this else agent_words(row.agent)
+    used = html.Span(["used ", ago(row.last_used), ", since ", at(row.created_at)])
+    return [html.Div([html.Strong(where), html.Span(row.address)]), html.Div(used)]
 
 
 def agent_words(agent: str) -> str:
