@@ -71,12 +71,17 @@ class Feed:
         self._windows_lock = threading.Lock()
         self._windows: dict[tuple[int, float], HeldWindows] = {}
 
-    def refresh(self) -> None:
-        """Read what is new, unless that was done a moment ago. Raises `DatabaseAwayError`."""
+    def refresh(self) -> bool:
+        """Read what is new, unless that was done a moment ago; False if the session is not there any more.
+
+        Raises `DatabaseAwayError`.
+        """
         with self._lock:
             if self._refreshed_at is None or self._clock() - self._refreshed_at >= REFRESH_S:
-                self._read()
+                if not self._read():
+                    return False
                 self._refreshed_at = self._clock()
+            return True
 
     def tail(self, seen: Cursor | None) -> Tail:
         """The chunks beyond the cursor `seen`; all chunks for None or a cursor from before the oldest one."""
@@ -117,17 +122,18 @@ class Feed:
             self._windows = recent
             return recent[step_s, from_ms]
 
-    def _read(self) -> None:
-        """Look at the session; nothing of what is held changes where PostgreSQL does not answer."""
+    def _read(self) -> bool:
+        """Look at the session, if it is there; nothing that is held changes where PostgreSQL does not answer."""
         is_first = self._newest is None
         newest = self._newest or self._begin()
         if newest.time_ms is None:  # without messages, or with none that are still kept: only windows are left
             self.series = self.series or self._queries.series(self.session.session_id)
-            return
+            found = self._queries.find_session(self.session.device, self.session.session)
+            return found is not None and found.session_id == self.session.session_id
         full_us = int((newest.time_ms - FULL_RATE_MS) * 1000)
         look = self._queries.look(self.session.session_id, self._cursor, self._broker_us - _OVERLAP_US, full_us)
         if look is None:
-            return
+            return False
         chunks = [chunk_of(row, full_us) for row in look.messages]
         if is_first or self._has_new_series(chunks):
             self.series = self._queries.series(self.session.session_id)
@@ -136,6 +142,7 @@ class Feed:
         self._newest = newest
         self._keep(chunks, newest)
         self.session = look.session._replace(last_time_ms=newest.time_ms)
+        return True
 
     def _begin(self) -> Newest:
         """Where the session is, by the messages that came last; the cursor then stands before its last 30 s."""
@@ -207,6 +214,11 @@ class Feeds:
                 self._feeds.popitem(last=False)
             metrics.record_sessions_followed(len(self._feeds))
             return feed
+
+    def forget(self, session: SessionRow) -> None:
+        """Let the feed of a session go that is not there any more."""
+        with self._lock:
+            self._feeds.pop(session.session_id, None)
 
 
 def span_ms(chunks: Iterable[Chunk]) -> tuple[float, float] | None:

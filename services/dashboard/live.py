@@ -67,14 +67,28 @@ class Live:
         return [session_words(row, now_ms) for row in self._choices.rows()]
 
     def _answer(self, ask: Ask, now_ms: float) -> Answer:
-        session = self._choices.find(ask.device, ask.session)
-        if session is None:
+        feed = self._feed(ask)
+        if feed is None:
             return Answer(News("unknown" if ask.device or ask.session else "empty", now_ms), [])
-        feed = self._feeds.of(session)
-        feed.refresh()
         tail = feed.tail(ask.cursor)
         news = self._news(ask, feed, tail, now_ms)
         return Answer(news, None if news.cards == ask.cards else cards_of(feed.series))
+
+    def _feed(self, ask: Ask) -> Feed | None:
+        """What is held of the recording that is asked for, up to date; None if there is none.
+
+        One that has just been deleted may still be among the choices: they are then read again, once.
+        """
+        for _ in range(2):
+            session = self._choices.find(ask.device, ask.session)
+            if session is None:
+                return None
+            feed = self._feeds.of(session)
+            if feed.refresh():
+                return feed
+            self._feeds.forget(session)
+            self._choices.forget()
+        return None
 
     def _news(self, ask: Ask, feed: Feed, tail: Tail, now_ms: float) -> News:
         session = feed.session
@@ -160,6 +174,11 @@ class _Choices:
                 self._rows = self._queries.recent_sessions()
                 self._read_at = self._clock()
             return self._rows
+
+    def forget(self) -> None:
+        """Read the recordings anew when they are asked for next."""
+        with self._lock:
+            self._read_at = float("-inf")
 
     def find(self, device: str | None, session: str | None) -> SessionRow | None:
         """The newest recording that is asked for; one that is not among the newest is looked up."""

@@ -70,6 +70,8 @@ class MemoryQueries:
     def look(self, _session_id, seen, broker_us, full_us):
         self._answer("look")
         beyond = [row for row in self.messages if row.offset > seen.get(row.partition, -1)]
+        if not self.messages:
+            return None
         found = [
             row if row.last_us >= full_us else row._replace(body=None) for row in beyond if row.broker_us >= broker_us
         ]
@@ -306,6 +308,18 @@ def test_nothing_yet_and_not_found_are_told_apart(queries):
     assert live(queries).answer(Ask())[0].state == "empty"
     queries.send((0, {"x": 1}))
     assert live(queries).answer(Ask(device="nobody"))[0].state == "unknown"
+
+
+def test_deleted_recording_is_noticed_at_once(queries):
+    """A page that shows a recording is told when it is gone, and one that asks for none finds what is left."""
+    queries.send((0, {"x": 1}))
+    steady = Clock()
+    server = live(queries, steady=steady)
+    assert server.answer(Ask())[0].state == "live"
+    queries.messages.clear()
+    steady.now += REFRESH_S
+    assert server.answer(Ask(device="d", session="one"))[0].state == "unknown"
+    assert server.answer(Ask())[0].state == "empty"
 
 
 def test_outage_is_an_answer(queries):

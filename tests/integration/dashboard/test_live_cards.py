@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tests.integration.dashboard.served import sending
+from tests.integration.recordings import Recorder, stream_connection
 
 PICTURE = (
     "/9j/4AAQSkZJRgABAQEAYABgAAD/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkSEw8UHRofHh0aHBwgJC4nICIsIxwcKDcpLDAxNDQ0Hyc5PTgy"
@@ -58,9 +59,7 @@ def test_states_are_bars_over_time(page):
 
 def test_annotations_are_lines_across_all_charts(dashboard, browser, recorder):
     """An annotation stands in every chart at its time, as text whatever it holds."""
-    now = time.time()
-    with sending(recorder, lambda at: [("gyroscope", at, {"x": 0.1})]):
-        recorder.send([("annotation", now, {"text": "<b>lap</b>"})])
+    with sending(recorder, lambda at: [("gyroscope", at, {"x": 0.1}), ("annotation", at, {"text": "<b>lap</b>"})]):
         browser.open(dashboard.url)
         marks = browser.wait(
             lambda: browser.run(
@@ -121,14 +120,16 @@ def test_delay_of_the_pipeline_is_always_in_sight(page):
     assert page.run("return document.getElementById('age').dataset.level") in ("green", "amber", "red")
 
 
-def test_late_message_shows_without_a_reload(dashboard, browser, recorder):
+def test_late_message_shows_without_a_reload(cluster, dashboard, browser, recorder):
     """A message with readings of two hours ago appears in the open page, in the range that reaches there."""
     start = time.time() - 3 * 3600
     recorder.send([("barometer", start, {"pressure": 1000.0})])
     first = """const graph = document.querySelector('[data-sensor="accelerometer"] .js-plotly-plot');
                const x = graph?.data?.[1]?.x; return x?.length ? x[0] : null;"""
-    with sending(recorder):
+    with sending(recorder), stream_connection(cluster) as connection:
         browser.open(f"{dashboard.url}/?range=session")
         before = browser.wait(lambda: browser.run(first))
-        recorder.send([("accelerometer", start + 3600, {"x": 5.0, "y": 5.0, "z": 5.0})])
+        late = Recorder(connection, partition=1)
+        late.number = 1_000_000
+        late.send([("accelerometer", start + 3600, {"x": 5.0, "y": 5.0, "z": 5.0})])
         browser.wait(lambda: browser.run(first) < before - 3_600_000)
