@@ -52,8 +52,8 @@ def test_page_has_no_serious_finding(dashboard, browser, path):
         for width in (1440, 360):
             browser.resize(width, 900)
             browser.draw_again()
+            browser.wait(lambda width=width: browser.run("return document.documentElement.scrollWidth") <= width)
             found[scheme, width] = findings(browser)
-            assert browser.run("return document.documentElement.scrollWidth") <= width
     assert {look: each for look, each in found.items() if each} == {}
 
 
