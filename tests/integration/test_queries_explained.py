@@ -8,7 +8,7 @@ import inspect
 import json
 import os
 import time
-from functools import partial
+from functools import cache, partial
 
 import pytest
 
@@ -25,7 +25,6 @@ SESSIONS = 10_000
 CHANNELS = 8
 REGISTRY = {"device", "session", "ingest_token"}  # searched and sorted by anything: read through by the lists of them
 FEW_ROWS = 50  # fewer are on one page: there is nothing faster than to read it
-NOW_MS = time.time() * 1000
 DAY_MS = 86_400_000
 
 FILL = f"""
@@ -71,6 +70,12 @@ SELECT 'sensor-messages', n, '{{}}', 0, 0, 0, 0, 0, 0, 0, 0 FROM generate_series
 """
 
 
+@cache
+def now_ms():
+    """When the first question is asked, which is just after the rows were made: the tests before take long."""
+    return time.time() * 1000
+
+
 class Explaining(Database):
     """Also asks for the plan of every statement before it is run, with its values in place."""
 
@@ -112,33 +117,33 @@ def live_questions(queries):
         ),
         "series": lambda: queries.series(3),
         "newest_spans": lambda: queries.newest_spans(3),
-        "look": lambda: queries.look(3, {0: ROWS - 1000}, int((NOW_MS - 3_600_000) * 1000), int(NOW_MS * 1000)),
+        "look": lambda: queries.look(3, {0: ROWS - 1000}, int((now_ms() - 3_600_000) * 1000), int(now_ms() * 1000)),
         "windows": lambda: [
-            queries.windows(series, step, NOW_MS - step * 600_000, NOW_MS) for step in (1, 2, 10, 30, 60, 3600)
+            queries.windows(series, step, now_ms() - step * 600_000, now_ms()) for step in (1, 2, 10, 30, 60, 3600)
         ],
-        "newest_windows": lambda: queries.newest_windows(series, NOW_MS - DAY_MS),
-        "text_changes": lambda: queries.text_changes({201: False, 202: True}, NOW_MS - 600_000, NOW_MS, 300),
-        "text_at": lambda: queries.text_at(26, "sensor-1", "channel-1", NOW_MS) is None,
+        "newest_windows": lambda: queries.newest_windows(series, now_ms() - DAY_MS),
+        "text_changes": lambda: queries.text_changes({201: False, 202: True}, now_ms() - 600_000, now_ms(), 300),
+        "text_at": lambda: queries.text_at(26, "sensor-1", "channel-1", now_ms()) is None,
     }
 
 
 def history_questions(queries):
     """Each question of the History page and of exports."""
     series = list(range(1, 1 + CHANNELS))
-    first = MessageRow(0, 0, int((NOW_MS - DAY_MS) * 1000), 0, 0, 0, None)
-    hour = int(NOW_MS // 3_600_000)
+    first = MessageRow(0, 0, int((now_ms() - DAY_MS) * 1000), 0, 0, 0, None)
+    hour = int(now_ms() // 3_600_000)
     return {
         "sessions_of": lambda: queries.sessions_of("device-7"),
         "series_of": lambda: queries.series_of(list(range(1, 1 + 40))),
         "kept": queries.kept,
         "windows": lambda: [
-            queries.windows(series, step, NOW_MS - step * 1_000_000, NOW_MS) for step in (1, 2, 10, 30, 60, 21_600)
+            queries.windows(series, step, now_ms() - step * 1_000_000, now_ms()) for step in (1, 2, 10, 30, 60, 21_600)
         ],
-        "numbers": lambda: queries.numbers(3, NOW_MS - DAY_MS, NOW_MS),
+        "numbers": lambda: queries.numbers(3, now_ms() - DAY_MS, now_ms()),
         "ledger": lambda: queries.ledger([3, 4, 5], hour - 100, hour),
         "ledger_hours": lambda: queries.ledger_hours(3),
-        "traces": lambda: queries.traces([(3, NOW_MS - 600_000), (4, NOW_MS - 60_000)]),
-        "bodies": lambda: queries.bodies(3, NOW_MS - 600_000, NOW_MS),
+        "traces": lambda: queries.traces([(3, now_ms() - 600_000), (4, now_ms() - 60_000)]),
+        "bodies": lambda: queries.bodies(3, now_ms() - 600_000, now_ms()),
         "bodies_after": lambda: queries.bodies_after(3, None) and queries.bodies_after(3, first),
     }
 
