@@ -1,6 +1,8 @@
 """The certificates of all principals, as openssl reads them."""
 
+import re
 import subprocess
+import time
 
 import pytest
 
@@ -65,6 +67,14 @@ def test_servers_bear_the_given_names(made):
     """Names and addresses stand in the servers' certificates as given."""
     names = openssl("x509", "-in", made / "broker.pem", "-noout", "-ext", "subjectAltName")
     assert "DNS:kafka, IP Address:127.0.0.1" in names
+
+
+def test_the_ends_are_told(made):
+    """When each certificate ends stands where Prometheus's node exporter looks for it."""
+    text = (made / "certificates.prom").read_text()
+    told = dict(re.findall(r'^certificate_not_after_timestamp_seconds{certificate="(\w+)"} (\d+)$', text, re.M))
+    assert told.keys() == {name.partition(".")[0] for name in ("ca.crt", *PRINCIPALS)}
+    assert all(int(end) > time.time() for end in told.values())
 
 
 def test_nobody_else_reads_keys(made):

@@ -5,6 +5,7 @@ import logging
 import time
 import tracemalloc
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from flask import Flask
@@ -110,9 +111,10 @@ def test_a_span_links_to_other_traces(tracing, receiver):
     assert (part.start_ns, part.end_ns, part.parent_id) == (1_000, 2_000, arrived.span_id)
 
 
-def test_log_lines_bear_the_trace(tracing, capsys, monkeypatch):
+def test_log_lines_bear_the_trace(tracing, capsys, monkeypatch, request):
     """Each line that is written while a span is active bears its trace id; lines after it do not."""
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    request.addfinalizer(partial(logging.getLogger().setLevel, logging.getLogger().level))
     logs.configure("ingest", "json")
     with tracing().begin("query").active() as span:
         assert current_span() is span
