@@ -182,7 +182,7 @@ class Bench:
         asked = (queries() - before) / lasted if queries else len(seen.seconds) / lasted
         painted = self._browser.run("return window.painted")
         commits, readings = self._delays([(number, at / 1000) for number, at in painted])
-        return {
+        row = {
             "viewers": viewers,
             "commit_to_pixel_p95_ms": _quantile(commits, 0.95),
             "reading_to_pixel_p50_ms": _quantile(readings, 0.5),
@@ -191,6 +191,8 @@ class Bench:
             "queries_per_s": round(asked, 1),
             "numbers_painted": len(painted),
         }
+        print(f"  {row}", flush=True)
+        return row
 
     def _delays(self, painted: list[tuple[int, float]]) -> tuple[list[float], list[float]]:
         """ms from the commit, and from the reading, to the pixel."""
