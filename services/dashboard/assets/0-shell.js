@@ -35,6 +35,13 @@
         return window.dash_clientside.no_update;
       },
 
+      /** What the button says that was pressed; buttons that have only just appeared call too. */
+      pressed() {
+        const { triggered, triggered_id: button } = window.dash_clientside.callback_context;
+        if (!triggered.some((one) => one.value)) return window.dash_clientside.no_update;
+        return { action: button.action, subject: button.subject, at: Date.now() };
+      },
+
       /** Let a pulse pass while somebody looks. */
       whenSeen(count) {
         return document.hidden ? window.dash_clientside.no_update : count;

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import dash_mantine_components as dmc
-from dash import ALL, Dash, Input, Output, State, ctx, html, no_update
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, html, no_update
 from dash.dcc import Store
 
 from services.dashboard import metrics
@@ -36,10 +36,11 @@ Do = Callable[[str, str, Fields, Actor], str]
 
 
 def dialog(page: str, **more: Any) -> list[Any]:
-    """The closed dialog of a page, the place for what has been done, and the store that counts changes."""
+    """The closed dialog of a page, the place for what has been done, and stores: changes counted, the last press."""
     return [
         html.P("", id=f"{page}-told", className="told", role="status"),
         Store(id=f"{page}-changed", data=0),
+        Store(id=f"{page}-pressed"),
         dmc.Modal(id=f"{page}-dialog", centered=True, closeButtonProps={"aria-label": "Close"}, **more),
     ]
 
@@ -65,23 +66,33 @@ def trouble(page: str) -> Any:
 
 
 def register(app: Dash, page: str, open_dialog: Open, do: Do, for_all: Set[str] = frozenset()) -> None:
-    """Connect the buttons of a page with what they open and do; viewers may open the actions `for_all`."""
+    """Connect the buttons of a page with what they open and do; viewers may open the actions `for_all`.
+
+    A press is noted in the browser first: a list that is made anew, with its buttons, would take it along.
+    """
+    app.clientside_callback(  # type: ignore[no-untyped-call]
+        ClientsideFunction("shell", "pressed"),
+        Output(f"{page}-pressed", "data"),
+        Input({"type": f"{page}-open", "action": ALL, "subject": ALL}, "n_clicks"),
+        prevent_initial_call=True,
+    )
 
     @app.callback(
         Output(f"{page}-dialog", "opened"),
         Output(f"{page}-dialog", "title"),
         Output(f"{page}-dialog", "children"),
-        Input({"type": f"{page}-open", "action": ALL, "subject": ALL}, "n_clicks"),
+        Input(f"{page}-pressed", "data"),
         prevent_initial_call=True,
     )
-    def opened(_clicks: Any) -> Any:
-        if not _was_pressed():
+    def opened(pressed: Any) -> Any:
+        if not pressed:
             return no_update, no_update, no_update
-        if ctx.triggered_id["action"] not in for_all:
+        action, subject = pressed["action"], unquote(pressed["subject"])
+        if action not in for_all:
             require_operator()
         with metrics.time_callback(f"{page}-open"):
             try:
-                asked = open_dialog(*_pressed())
+                asked = open_dialog(action, subject)
             except ChangeError as error:
                 asked = Dialog("That is not possible", html.P(str(error)))
             except DatabaseAwayError:

@@ -155,7 +155,7 @@ def press(dashboard, cookie, output, pressed, values=()):
     def value(one):
         kind = json.loads(one["id"])["type"] if "ALL" in one["id"] else ""
         if not kind:
-            return {**one, "value": 1 if one["id"] == pressed else values.get(one["id"])}
+            return {**one, "value": values.get(one["id"], 1 if one["id"] == pressed else None)}
         if kind.endswith("-field"):
             ids = [{"type": kind, "field": name} for name in values]
             held = [values[each["field"]] if one["property"] == "value" else each for each in ids]

@@ -195,7 +195,7 @@ ACTIONS = [
     ("phones-told.children", {"action": "describe", "subject": "phone-1", "type": "phones-do"}, {"name": "x"}),
     ("phones-told.children", {"action": "revoke", "subject": "x", "type": "phones-do"}, {}),
     ("phones-told.children", {"action": "delete", "subject": "phone-1", "type": "phones-do"}, {}),
-    ("phones-dialog.title", {"action": "delete", "subject": "phone-1", "type": "phones-open"}, {}),
+    ("phones-dialog.title", "phones-pressed", {"phones-pressed": {"action": "delete", "subject": "phone-1"}}),
 ]
 
 

@@ -104,7 +104,7 @@ def test_deleting_a_session_asks_twice(dashboard, browser, recorder, cluster):
     [
         ("sessions-told.children", {"action": "delete", "subject": "1", "type": "sessions-do"}, {}),
         ("sessions-told.children", {"action": "describe", "subject": "1", "type": "sessions-do"}, {"name": "x"}),
-        ("sessions-dialog.title", {"action": "describe", "subject": "1", "type": "sessions-open"}, {}),
+        ("sessions-dialog.title", "sessions-pressed", {"sessions-pressed": {"action": "describe", "subject": "1"}}),
     ],
 )
 def test_viewers_change_nothing(dashboard, viewer, cluster, action):
