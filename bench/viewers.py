@@ -19,19 +19,20 @@ class Seen(NamedTuple):
 
 
 class Page(NamedTuple):
-    """How a page asks: its pace in s, the first question, and the next one after an answer."""
+    """How a page asks: its pace in s, the first question, the next one after an answer, and how old that answer is."""
 
     url: str
     cookie: str
     pace_s: float
     first: dict[str, Any]
     following: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
+    looked_s: Callable[[dict[str, Any]], float]
 
 
 def live_page(url: str, cookie: str, device: str, session: str) -> Page:
     """The Live page at full rate."""
     ask = {"device": device, "session": session, "range": "30s", "id": 1, "cursor": None, "step": None, "cards": ""}
-    return Page(url, cookie, 0.25, _live_body(ask), _next_live)
+    return Page(url, cookie, 0.25, _live_body(ask), _next_live, lambda answer: _news(answer).get("looked", 0) / 1000)
 
 
 def plain_page(url: str) -> Page:
@@ -39,7 +40,7 @@ def plain_page(url: str) -> Page:
     sensors = ("accelerometer", "gyroscope", "gravity", "orientation", "magnetometer")
     outputs = [("marker", "children"), *((sensor, "figure") for sensor in sensors)]
     body = _body(outputs, "second", "n_intervals", 1)
-    return Page(url, "", 1.0, body, lambda asked, _answer: asked)
+    return Page(url, "", 1.0, body, lambda asked, _answer: asked, lambda _answer: 0.0)
 
 
 @contextmanager
@@ -74,6 +75,7 @@ def _view(page: Page, until: float, share: float, seen: Seen) -> None:
     headers = {"Content-Type": "application/json", "Origin": page.url, "Cookie": page.cookie}
     asked = page.first
     is_first = True
+    stagger_s = 0.06 * share
     while (began := time.monotonic()) < until:
         connection.request("POST", "/_dash-update-component", json.dumps(asked), headers)
         answer = connection.getresponse()
@@ -84,14 +86,20 @@ def _view(page: Page, until: float, share: float, seen: Seen) -> None:
             seen.seconds.append(time.monotonic() - began)
             seen.sizes.append(len(content))
         is_first = False
-        asked = page.following(asked, json.loads(content))
-        time.sleep(max(0.0, page.pace_s - (time.monotonic() - began)))
+        told = json.loads(content)
+        asked = page.following(asked, told)
+        early = min(page.pace_s / 2, max(0.0, page.looked_s(told) - stagger_s))
+        time.sleep(max(0.02, began + page.pace_s - early - time.monotonic()))
 
 
 def _next_live(asked: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    news = answer["response"]["news"]["data"]
+    news = _news(answer)
     ask = {**asked["inputs"][0]["value"], "cursor": news["cursor"], "step": news["view"][2], "cards": news["cards"]}
     return _live_body(ask)
+
+
+def _news(answer: dict[str, Any]) -> dict[str, Any]:
+    return answer["response"]["news"]["data"]
 
 
 def _live_body(ask: dict[str, Any]) -> dict[str, Any]:

@@ -87,6 +87,7 @@ DASHBOARD: Final = Dashboard(
         Panel(title="Queries", description="Per second, by name.", unit="cps", queries=[('sum by (query) (rate(dashboard_query_seconds_count{instance=~"$instance"}[$__rate_interval]))', "{{query}}")]),
         Panel(title="Query failures", description="Queries per second that PostgreSQL did not answer, by name.", unit="cps", alert="DashboardQueriesFail", queries=[('sum by (query) (rate(dashboard_query_failures_total{instance=~"$instance"}[$__rate_interval]))', "{{query}}")]),
         Panel(title="Sign-ins", description="Per minute, by outcome. Many wrong ones: somebody guesses; they are throttled.", queries=[('sum by (outcome) (60 * rate(dashboard_sign_ins_total{instance=~"$instance"}[$__rate_interval]))', "{{outcome}}")]),
+        Panel(title="Age of the newest reading shown", description="How old the newest reading of a running recording is when a page is told of it, by the phone's clock. It holds the phone's batch period, the network and the pipeline.", unit="s", queries=quantiles("dashboard_newest_reading_age_seconds", 'instance=~"$instance"')),
         Panel(title="Size of an answer", description="Bytes that a page gets when it asks what is new.", unit="bytes", queries=quantiles("dashboard_update_bytes", 'instance=~"$instance"')),
         Panel(title="Refused", description="Requests per second that were refused, by reason.", unit="cps", queries=[('sum by (reason) (rate(dashboard_requests_refused_total{instance=~"$instance"}[$__rate_interval]))', "{{reason}}")]),
     ],

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from services.dashboard import metrics
 from services.dashboard.chunks import Chunk, chunk_of, is_beyond, rate_hz
 from services.dashboard.newest import Newest
-from services.dashboard.queries import Cursor, MessageRow, Queries, SeriesRow, SessionRow, WindowRow
+from services.dashboard.queries import Cursor, MessageRow, Queries, SeriesRow, SessionRow, Window
 from services.dashboard.ranges import FULL_RATE_MS
 
 REFRESH_S: Final = 0.2
@@ -44,7 +44,7 @@ class Tail(NamedTuple):
 class HeldWindows(NamedTuple):
     """Windows, and the cursor of the messages that they hold at least."""
 
-    rows: list[WindowRow]
+    rows: list[Window]
     cursor: Cursor
     read_at: float
 
@@ -82,6 +82,11 @@ class Feed:
                     return False
                 self._refreshed_at = self._clock()
             return True
+
+    def age_ms(self) -> float:
+        """How long ago PostgreSQL was looked at."""
+        with self._lock:
+            return 0.0 if self._refreshed_at is None else (self._clock() - self._refreshed_at) * 1000
 
     def tail(self, seen: Cursor | None) -> Tail:
         """The chunks beyond the cursor `seen`; all chunks for None or a cursor from before the oldest one."""

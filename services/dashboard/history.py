@@ -13,7 +13,8 @@ from services.dashboard.history_answer import HistoryAnswer, HistoryAsk, Mark, P
 from services.dashboard.lines import Line, line_of_readings, line_of_windows
 from services.dashboard.news import session_words
 from services.dashboard.queries import Queries, SeriesRow, SessionRow
-from services.dashboard.queries.history import HistoryQueries, HourRange, NumberedSpan, SeriesOf, Window
+from services.dashboard.queries.history import HistoryQueries, HourRange, NumberedSpan, SeriesOf
+from services.dashboard.queries.windows import Window
 from services.dashboard.ranges import floor_ms, history_step, kept_step
 from services.dashboard.sensors import in_order, is_event, keeps_repeats, place
 

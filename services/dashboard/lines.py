@@ -6,7 +6,7 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from services.dashboard.chunks import shortened
-from services.dashboard.queries.history import Window
+from services.dashboard.queries.windows import Window
 
 MOST_POINTS: Final = 3000
 """Of more readings than this a line has the lowest and highest of each stretch."""

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from services.dashboard import metrics
 from services.dashboard.chunks import (
     LONGEST_TEXT,
     Chunk,
@@ -93,13 +94,17 @@ class Live:
     def _news(self, ask: Ask, feed: Feed, tail: Tail, now_ms: float) -> News:
         session = feed.session
         first_ms, last_ms = session.first_time_ms or now_ms, session.last_time_ms or now_ms
+        words = session_words(session, now_ms)
+        if words["is_running"]:
+            metrics.record_newest_reading_age((now_ms - last_ms) / 1000)
         shown = view(ask.range, first_ms, last_ms)
         is_whole = tail.is_whole or ask.step != shown.step_s
         news = News(
             "live",
             now_ms,
-            session=session_words(session, now_ms),
+            session=words,
             delay=feed.delay_ms,
+            looked=round(feed.age_ms()),
             range=ask.range if ask.range in RANGES else DEFAULT_RANGE,
             view=shown,
             is_whole=is_whole,

@@ -10,6 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from services.common.telemetry import SpanKind, current_span
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_AGES_SECONDS = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60)
 _BYTES = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304)
 
 _callback_seconds = Histogram(
@@ -19,6 +20,11 @@ _query_seconds = Histogram("dashboard_query_seconds", "Time of a query by name",
 _query_failures = Counter("dashboard_query_failures", "Queries that PostgreSQL did not answer, by name", ["query"])
 _update_bytes = Histogram(
     "dashboard_update_bytes", "Size of an answer to a page that asked what is new", buckets=_BYTES
+)
+_newest_reading_age_seconds = Histogram(
+    "dashboard_newest_reading_age_seconds",
+    "Age of the newest reading when a page that shows a running recording is told of it, by the phone's clock",
+    buckets=_AGES_SECONDS,
 )
 _sessions_followed = Gauge("dashboard_sessions_followed", "Sessions whose newest messages are held for viewers")
 _sign_ins = Counter("dashboard_sign_ins", "Attempts to sign in, by outcome", ["outcome"])
@@ -64,6 +70,11 @@ def time_query(name: str) -> Iterator[None]:
 def record_update(size: int) -> None:
     """Count an answer of `size` bytes to a page that asked what is new."""
     _update_bytes.observe(size)
+
+
+def record_newest_reading_age(age_s: float) -> None:
+    """Note how old the newest reading is that a page is told of; a phone whose clock is ahead counts as 0."""
+    _newest_reading_age_seconds.observe(max(0.0, age_s))
 
 
 def record_sessions_followed(count: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from services.dashboard.chunks import Columns, TextChange, shortened
-from services.dashboard.queries import SeriesRow, SessionRow, WindowRow
+from services.dashboard.queries import SeriesRow, SessionRow, Window
 from services.dashboard.ranges import DEFAULT_RANGE
 from services.dashboard.sensors import in_order, is_event
 
@@ -40,7 +40,8 @@ class Ask(msgspec.Struct, frozen=True):
 class News(msgspec.Struct, omit_defaults=True):
     """The answer, as the page's script reads it. Times in ms since the epoch; `now` is the server's.
 
-    `delay`: ms from the broker to here, as newest messages took it.
+    `delay`: ms from the broker to here, as newest messages took it. `looked`: ms since PostgreSQL was looked at, which
+    all who follow the recording share.
     `points`: columns by sensor, times relative to `base`. `windows`: by sensor and channel, rows of start relative to
     `base`, mean, min, max. `latest`: by sensor and channel, time and value. `rates`: readings/s by sensor.
     """
@@ -51,6 +52,7 @@ class News(msgspec.Struct, omit_defaults=True):
     reason: str = ""
     session: dict[str, Any] = {}
     delay: float | None = None
+    looked: int = 0
     range: str = ""
     view: tuple[float, float, int] | None = None
     is_whole: bool = False
@@ -138,7 +140,7 @@ def points_json(points: Mapping[str, Columns], base: float) -> dict[str, Any]:
     }
 
 
-def windows_json(rows: Iterable[WindowRow], series: Iterable[SeriesRow], base: float) -> dict[str, Any]:
+def windows_json(rows: Iterable[Window], series: Iterable[SeriesRow], base: float) -> dict[str, Any]:
     """Rows of (start relative to `base`, mean, min, max) by sensor and channel, of the series alone."""
     names = {row.series_id: (row.sensor, row.channel) for row in series}
     windows: dict[str, dict[str, list[tuple[float, ...]]]] = {}

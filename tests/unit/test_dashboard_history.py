@@ -8,7 +8,8 @@ from services.dashboard.figures_history import history_figure
 from services.dashboard.gaps import HOUR_MS, Gap, gaps_between, gaps_by_hour
 from services.dashboard.history_answer import HistoryAnswer, HistoryAsk, Mark, Panel, parse_history_ask
 from services.dashboard.lines import MOST_POINTS, line_of_readings, line_of_windows
-from services.dashboard.queries.history import HourRange, NumberedSpan, Window
+from services.dashboard.queries.history import HourRange, NumberedSpan
+from services.dashboard.queries.windows import Window
 from services.dashboard.ranges import history_step, kept_step
 from services.dashboard.words import count_of, in_figures, local_time, span_words
 from services.dashboard.zones import Zone

@@ -10,7 +10,7 @@ from services.dashboard.database import DatabaseAwayError
 from services.dashboard.feed import REFRESH_S, Feed
 from services.dashboard.live import Live
 from services.dashboard.news import Ask, cards_of, parse_ask, session_words, texts_json, windows_json
-from services.dashboard.queries import Look, MessageRow, SeriesRow, SessionRow, SpanRow, WindowRow
+from services.dashboard.queries import Look, MessageRow, SeriesRow, SessionRow, SpanRow, Window
 from tests.clock import Clock
 
 START_MS = 1_764_000_000_000
@@ -79,7 +79,7 @@ class MemoryQueries:
 
     def windows(self, series_ids, step_s, from_ms, until_ms):
         self._answer(("windows", step_s, from_ms - START_MS, until_ms - START_MS))
-        return [WindowRow(series_ids[0], from_ms, 0.5, 0.0, 1.0)]
+        return [Window(series_ids[0], from_ms, 1, 0.5, 0.0, 0.0, 1.0)]
 
     def newest_windows(self, _series_ids, _from_ms):
         self._answer("newest_windows")
@@ -375,7 +375,7 @@ def test_cards_keep_the_order_in_which_sensors_came():
 
 def test_windows_are_rows_by_sensor_and_channel():
     """Windows go out short: start after the base, mean, min, max."""
-    rows = [WindowRow(5, 61_000.0, 0.123456789, -1.0, 2.0)]
+    rows = [Window(5, 61_000.0, 1, 0.123456789, 0.0, -1.0, 2.0)]
     assert windows_json(rows, [SeriesRow(5, "s", "x", True, False)], 60_000) == {"s": {"x": [(1000, 0.1234568, -1, 2)]}}
 
 

@@ -7,6 +7,7 @@
 
   const { Points, Windows, Texts, duration } = window.readings;
   const PACE_MS = { full: 250, windows: 1000, still: 2000 };
+  const STAGGER_MS = 60 * Math.random(); // how far behind the server's look at the database this page asks
   const CHOICES_MS = 5000;
   const LOST_MS = 6000; // an answer that takes longer is not waited for; doubles until one comes
   const SETTLE_MS = 3000;
@@ -77,11 +78,13 @@
     }
   }
 
+  /** When the pace says so, and somewhat earlier where the answer shared an old look: the next one shares a new one. */
   function askLater() {
     const isMoving = news && news.state === "live" && news.session.is_running;
     const pace = !isMoving ? PACE_MS.still : held.step ? PACE_MS.windows : PACE_MS.full;
+    const early = held.step ? 0 : Math.min(pace / 2, Math.max(0, (news.looked || 0) - STAGGER_MS));
     clearTimeout(timer);
-    timer = setTimeout(ask, Math.max(20, question.askedAt + Math.max(pace, 2 * drawMs) - performance.now()));
+    timer = setTimeout(ask, Math.max(20, question.askedAt + Math.max(pace, 2 * drawMs) - early - performance.now()));
     question.askedAt = null;
   }
 

@@ -66,10 +66,13 @@ def trouble(page: str) -> Any:
 
 
 def register(app: Dash, page: str, open_dialog: Open, do: Do, for_all: Set[str] = frozenset()) -> None:
-    """Connect the buttons of a page with what they open and do; viewers may open the actions `for_all`.
+    """Connect the buttons of a page with what they open and do; viewers may open the actions `for_all`."""
+    _register_openers(app, page, open_dialog, for_all)
+    _register_doers(app, page, do)
 
-    A press is noted in the browser first: a list that is made anew, with its buttons, would take it along.
-    """
+
+def _register_openers(app: Dash, page: str, open_dialog: Open, for_all: Set[str]) -> None:
+    """A press is noted in the browser first: a list that is made anew, with its buttons, would take it along."""
     app.clientside_callback(  # type: ignore[no-untyped-call]
         ClientsideFunction("shell", "pressed"),
         Output(f"{page}-pressed", "data"),
@@ -99,6 +102,8 @@ def register(app: Dash, page: str, open_dialog: Open, do: Do, for_all: Set[str] 
                 asked = Dialog("That is not possible now", html.P("The database cannot be reached."))
             return True, asked.title, [html.Div(asked.content, className="dialog"), trouble(page)]
 
+
+def _register_doers(app: Dash, page: str, do: Do) -> None:
     @app.callback(
         Output(f"{page}-dialog", "opened", allow_duplicate=True),
         Output(f"{page}-told", "children"),

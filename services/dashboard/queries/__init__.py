@@ -12,8 +12,8 @@ from services.dashboard.queries.live import (
     SessionRow,
     SpanRow,
     TextRow,
-    WindowRow,
 )
+from services.dashboard.queries.windows import Window
 
 __all__ = [
     "Cursor",
@@ -24,5 +24,5 @@ __all__ = [
     "SessionRow",
     "SpanRow",
     "TextRow",
-    "WindowRow",
+    "Window",
 ]

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from services.dashboard.database import Database
 from services.dashboard.queries.live import _SESSION_COLUMNS, _SPAN_COLUMNS, MessageRow, SessionRow
+from services.dashboard.queries.windows import WindowQueries
 
 MOST_SESSIONS: Final = 500
 """How many recordings of a phone are offered and shown together, the newest."""
@@ -23,18 +23,6 @@ class SeriesOf(NamedTuple):
     session_id: int
     sensor: str
     channel: str
-
-
-class Window(NamedTuple):
-    """A window with all it knows; `start_ms` is where it begins, `m2` the sum of squared deviations."""
-
-    series_id: int
-    start_ms: float
-    readings: int
-    mean: float
-    m2: float
-    min: float
-    max: float
 
 
 class NumberedSpan(NamedTuple):
@@ -60,28 +48,6 @@ WHERE device = %(device)s AND session.messages > 0 ORDER BY session_id DESC LIMI
 _SERIES_OF: Final = """
 SELECT series_id, session_id, sensor, channel FROM series
 WHERE session_id = ANY (%(session_ids)s) ORDER BY series_id
-"""
-_RANGE: Final = """
-WHERE series_id = ANY (%(series_ids)s)
-  AND start >= timestamptz 'epoch' + %(from_ms)s * interval '1 millisecond'
-  AND start <= timestamptz 'epoch' + %(until_ms)s * interval '1 millisecond'
-"""
-_WINDOWS: Final = """
-SELECT series_id, extract(epoch FROM start)::float8 * 1000, count, CASE WHEN is_counter THEN max ELSE mean END,
-       m2, min, max
-FROM {table} JOIN series USING (series_id) {range} ORDER BY series_id, start
-"""
-# The deviations of angles are those of a circle: 2 (n - |sum of unit vectors|), in the unit of the channel.
-_MERGED_WINDOWS: Final = """
-SELECT series_id, extract(epoch FROM bin)::float8 * 1000, count,
-       window_value(is_counter, turn, weighted, count, cosines, sines, min, max),
-       CASE WHEN cosines IS NULL THEN greatest(0, m2 + squares - weighted ^ 2 / count)
-            ELSE greatest(0, 2 * (count - sqrt(cosines ^ 2 + sines ^ 2))) * (turn / (2 * pi())) ^ 2 END, min, max
-FROM (SELECT series_id, date_bin(make_interval(secs => %(step_s)s), start, timestamptz 'epoch') AS bin,
-             sum(count)::bigint AS count, sum(mean * count) AS weighted, sum(mean * mean * count) AS squares,
-             sum(m2) AS m2, sum(resultant[0]) AS cosines, sum(resultant[1]) AS sines, min(min) AS min, max(max) AS max
-      FROM {table} {range} GROUP BY series_id, bin) AS merged JOIN series USING (series_id)
-ORDER BY series_id, bin
 """
 _KEPT: Final = """
 SELECT kept, extract(epoch FROM kept_from)::float8 * 1000 FROM retention
@@ -131,11 +97,10 @@ ORDER BY first_time, partition, "offset" LIMIT {_PAGE}
 _BEGINNING: Final = -62_000_000_000_000_000  # µs: the year 5
 
 
-class HistoryQueries:
+class HistoryQueries(WindowQueries):
     """The questions. Each raises `DatabaseAwayError` while PostgreSQL does not answer."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    page = "history"
 
     def sessions_of(self, device: str) -> list[SessionRow]:
         """The device's recordings, those begun last first."""
@@ -151,20 +116,6 @@ class HistoryQueries:
         """From which time (ms) on there are windows, by their resolution in s."""
         tables = {f"window_{resolution}s": resolution for resolution in (1, 10, 60)}
         return {tables[table]: from_ms for table, from_ms in self._database.rows("kept", _KEPT)}
-
-    def windows(self, series_ids: Sequence[int], step_s: int, from_ms: float, until_ms: float) -> list[Window]:
-        """Windows of `step_s` seconds that begin in [from_ms, until_ms], by series and time.
-
-        They come from the coarsest stored resolution that divides the step, merged where the step is longer.
-        """
-        resolution_s = max(resolution for resolution in (1, 10, 60) if step_s % resolution == 0)
-        statement = _WINDOWS if step_s == resolution_s else _MERGED_WINDOWS
-        rows = self._database.rows(
-            f"history_{resolution_s}s",
-            statement.format(table=f"window_{resolution_s}s", range=_RANGE),
-            {"series_ids": list(series_ids), "from_ms": from_ms, "until_ms": until_ms, "step_s": step_s},
-        )
-        return [Window(*row) for row in rows]
 
     def numbers(self, session_id: int, from_ms: float, until_ms: float) -> list[NumberedSpan]:
         """The counted messages that begin in the span, by time, as far as they are still kept."""

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from services.dashboard.database import Database, Row
+from services.dashboard.database import Row
+from services.dashboard.queries.windows import Window, WindowQueries
 
 RECENT_SESSIONS: Final = 300
 """How many sessions the page offers for choosing: those that were begun last."""
@@ -73,16 +74,6 @@ class Look(NamedTuple):
     messages: list[MessageRow]
 
 
-class WindowRow(NamedTuple):
-    """One window of a series, which begins at `start_ms`. `mean`: an angle's circular mean, a counter's maximum."""
-
-    series_id: int
-    start_ms: float
-    mean: float
-    min: float
-    max: float
-
-
 class TextRow(NamedTuple):
     """One text reading."""
 
@@ -142,26 +133,9 @@ FROM session JOIN device USING (device_id) LEFT JOIN (
 WHERE session.session_id = %(session_id)s AND session.messages > 0
 ORDER BY found."offset"
 """
-_WINDOW_RANGE = """
-WHERE series_id = ANY (%(series_ids)s)
-  AND start >= timestamptz 'epoch' + %(from_ms)s * interval '1 millisecond'
-  AND start <= timestamptz 'epoch' + %(until_ms)s * interval '1 millisecond'
-"""
-_WINDOWS = """
-SELECT series_id, extract(epoch FROM start)::float8 * 1000, CASE WHEN is_counter THEN max ELSE mean END, min, max
-FROM {table} JOIN series USING (series_id) {range} ORDER BY series_id, start
-"""
-_MERGED_WINDOWS = """
-SELECT series_id, extract(epoch FROM bin)::float8 * 1000,
-       window_value(is_counter, turn, weighted, count, cosines, sines, min, max), min, max
-FROM (SELECT series_id, date_bin(make_interval(secs => %(step_s)s), start, timestamptz 'epoch') AS bin,
-             sum(mean * count) AS weighted, sum(count) AS count, sum(resultant[0]) AS cosines,
-             sum(resultant[1]) AS sines, min(min) AS min, max(max) AS max
-      FROM {table} {range} GROUP BY series_id, bin) AS merged JOIN series USING (series_id)
-ORDER BY series_id, bin
-"""
 _NEWEST_WINDOWS = """
-SELECT wanted.id, extract(epoch FROM start)::float8 * 1000, CASE WHEN is_counter THEN max ELSE mean END, min, max
+SELECT wanted.id, extract(epoch FROM start)::float8 * 1000, count, CASE WHEN is_counter THEN max ELSE mean END,
+       m2, min, max
 FROM unnest(%(series_ids)s::bigint[]) AS wanted (id) JOIN series ON series_id = wanted.id CROSS JOIN LATERAL (
     SELECT * FROM window_1s WHERE series_id = wanted.id
       AND start >= timestamptz 'epoch' + %(from_ms)s * interval '1 millisecond'
@@ -194,11 +168,10 @@ ORDER BY abs(time_ns - %(time_ns)s) LIMIT 1
 """
 
 
-class Queries:
+class Queries(WindowQueries):
     """The questions. Each raises `DatabaseAwayError` while PostgreSQL does not answer."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    page = "window"
 
     def is_answered(self) -> bool:
         """True when PostgreSQL answers."""
@@ -240,24 +213,10 @@ class Queries:
         rows = self._database.rows("look", _LOOK, parameters)
         return _look_of(rows) if rows else None
 
-    def windows(self, series_ids: Sequence[int], step_s: int, from_ms: float, until_ms: float) -> list[WindowRow]:
-        """Windows of `step_s` seconds that begin in [from_ms, until_ms], by series and time.
-
-        They come from the coarsest stored resolution that divides the step, merged where the step is longer.
-        """
-        resolution_s = max(resolution for resolution in (1, 10, 60) if step_s % resolution == 0)
-        statement = _WINDOWS if step_s == resolution_s else _MERGED_WINDOWS
-        rows = self._database.rows(
-            f"window_{resolution_s}s",
-            statement.format(table=f"window_{resolution_s}s", range=_WINDOW_RANGE),
-            {"series_ids": list(series_ids), "from_ms": from_ms, "until_ms": until_ms, "step_s": step_s},
-        )
-        return [WindowRow(*row) for row in rows]
-
-    def newest_windows(self, series_ids: Sequence[int], from_ms: float) -> list[WindowRow]:
+    def newest_windows(self, series_ids: Sequence[int], from_ms: float) -> list[Window]:
         """The newest 1 s window of each series that begins at `from_ms` or later."""
         parameters = {"series_ids": list(series_ids), "from_ms": from_ms}
-        return [WindowRow(*row) for row in self._database.rows("newest_windows", _NEWEST_WINDOWS, parameters)]
+        return [Window(*row) for row in self._database.rows("newest_windows", _NEWEST_WINDOWS, parameters)]
 
     def text_changes(
         self, are_events: Mapping[int, bool], from_ms: float, until_ms: float, length: int
