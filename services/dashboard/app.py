@@ -22,6 +22,7 @@ from services.dashboard.queries import Queries
 from services.dashboard.queries.history import HistoryQueries
 from services.dashboard.queries.phones import PhoneQueries
 from services.dashboard.queries.sessions import SessionQueries
+from services.dashboard.regularity import Regularities
 from services.dashboard.sessions import Sessions
 from services.dashboard.settings import DashboardDatabaseSettings, DashboardSettings
 
@@ -74,6 +75,7 @@ def _services(settings: DashboardSettings, database: DashboardDatabaseSettings) 
     reading = Database(open_connection, database.connections)
     queries = Queries(reading)
     changes = Database(open_connection, _CHANGING_CONNECTIONS, writable=True)
+    session_queries = SessionQueries(reading)
     accounts = Accounts(changes, settings.sign_in_lifetime_s, settings.sign_in_idle_s)
     first = FirstUser(name=settings.first_user, password=settings.first_password)
     return Services(
@@ -86,7 +88,8 @@ def _services(settings: DashboardSettings, database: DashboardDatabaseSettings) 
         sign_ins=SignIns(accounts, first, settings.sign_in_away_s),
         phone_queries=PhoneQueries(reading),
         phones=Phones(changes),
-        session_queries=SessionQueries(reading),
+        session_queries=session_queries,
+        regularities=Regularities(session_queries),
         sessions=Sessions(changes),
     )
 

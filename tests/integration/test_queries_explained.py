@@ -163,8 +163,8 @@ def session_questions(queries):
         "count": lambda: [queries.count(search) for search in ("", "session-77")],
         "page": lambda: [queries.page("", order, 3) for order in ("newest", "heard", "length", "phone")],
         "one": lambda: queries.one(3),
-        "rates": lambda: queries.rates(3),
-        "newest_messages": lambda: queries.newest_messages(3),
+        "rates": lambda: queries.rates(list(range(3, 28))),
+        "newest_messages": lambda: queries.newest_messages(list(range(3, 28))),
     }
 
 

@@ -6,13 +6,14 @@ import pytest
 
 from services.dashboard.pages.account import agent_words
 from services.dashboard.pages.moments import ago, at, duration
-from services.dashboard.regularity import regularity
+from services.dashboard.queries.sessions import SensorRate
+from services.dashboard.regularity import Regularities, Regularity, regularity
 
 
 def test_even_readings_have_no_jitter():
     """A sensor that keeps its pace has its interval and nothing else, in whatever order the readings come."""
     found = regularity([100.0, 0.0, 40.0, 20.0, 80.0, 60.0])
-    assert found.interval_ms == 20
+    assert found.hz == 50
     assert found.jitter_ms == pytest.approx(0)
 
 
@@ -62,3 +63,29 @@ def test_moments_carry_utc():
 def test_a_browser_is_told_in_words(agent, words):
     """People recognise their own browsers in the list of sign-ins."""
     assert agent_words(agent) == words
+
+
+class FewQueries:
+    """Two sessions without messages, and what was asked of them."""
+
+    def __init__(self):
+        self.asked = []
+
+    def newest_messages(self, session_ids):
+        self.asked.append(list(session_ids))
+        return {}
+
+    def rates(self, session_ids):
+        return [SensorRate(key, sensor, 2.5) for key in session_ids for sensor in ("light", "location")]
+
+
+def test_what_was_measured_is_shared_for_a_minute():
+    """Who asks within a minute is told the same; only sessions that nobody has asked for are measured."""
+    queries, now = FewQueries(), [100.0]
+    known = Regularities(queries, lambda: now[0])
+    assert known.of([7]) == {7: {"light": Regularity(2.5, None), "location": Regularity(2.5, None)}}
+    now[0] += 59
+    assert list(known.of([8, 7])) == [8, 7]
+    now[0] += 2
+    known.of([7, 8])
+    assert queries.asked == [[7], [8], [7]]

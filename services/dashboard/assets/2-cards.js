@@ -48,13 +48,18 @@
     return -new Date(time).getTimezoneOffset() * 60000;
   }
 
-  /** Draw one card from `held` (see 3-live.js); false if its chart is not there yet. */
-  function draw(card, held) {
+  /** Put figures and texts of one card in place, which is quick (see 3-live.js for `held`). */
+  function say(card, held) {
     const sensor = card.dataset.sensor;
     drawFigures(card, sensor, held);
     drawTexts(card, held.texts[sensor], held);
     const body = part(card, "body");
     if (body) window.body.turn(body, held.latest[sensor] || {});
+  }
+
+  /** Draw the chart of one card; false if it is not there yet. */
+  function draw(card, held) {
+    const sensor = card.dataset.sensor;
     const holder = card.querySelector("[data-chart]");
     if (!holder) return true;
     const graph = holder.querySelector(".js-plotly-plot");
@@ -294,5 +299,5 @@
     return !holder || drawn.has(holder.querySelector(".js-plotly-plot"));
   }
 
-  window.cards = { all, draw, isInSight, isDrawn, wasReset };
+  window.cards = { all, say, draw, isInSight, isDrawn, wasReset };
 })();

@@ -11,6 +11,7 @@
   const CHOICES_MS = 5000;
   const LOST_MS = 6000; // an answer that takes longer is not waited for; doubles until one comes
   const SETTLE_MS = 3000;
+  const SLICE_MS = 40; // charts are drawn for so long at a time, so that the page stays quick to the touch
   const MOST_TEXTS = 1000;
   const EVENTS = new Set(["annotation"]); // sensors whose equal texts are separate happenings
   const GREEN_MS = 3000;
@@ -26,11 +27,12 @@
   let timer = null;
   let choices = [];
   let choicesAskedAt = -Infinity;
-  const dirty = new Set();
+  const unsaid = new Set(); // sensors whose figures are old
+  const dirty = new Set(); // sensors whose charts are old
   let frame = null;
   let allDrawnAt = 0;
   let newCardsAt = -Infinity; // Dash needs some frames to put cards in place, and may empty them again
-  let drawMs = 0; // what the last drawing took: a slow machine asks less often
+  let drawMs = 0; // what drawing the last answer took: a slow machine asks less often
 
   function nothing() {
     return { cursor: null, step: null, cards: "", view: [0, 0], points: {}, windows: {}, latest: {}, rates: {}, texts: {}, marks: [], session: null };
@@ -184,33 +186,49 @@
   function drawNews(answer) {
     if (answer.is_whole || performance.now() - allDrawnAt > 1000) return drawSoon();
     for (const part of [answer.latest, answer.windows, answer.texts]) {
-      for (const sensor of Object.keys(part || {})) dirty.add(sensor);
+      for (const sensor of Object.keys(part || {})) old(sensor);
     }
     requestDrawing();
   }
 
   function drawSoon() {
     allDrawnAt = performance.now();
-    for (const card of window.cards.all()) dirty.add(card.dataset.sensor);
+    for (const card of window.cards.all()) old(card.dataset.sensor);
     requestDrawing();
+  }
+
+  function old(sensor) {
+    unsaid.add(sensor);
+    dirty.add(sensor);
   }
 
   function requestDrawing() {
     if (frame === null) frame = requestAnimationFrame(drawDirty);
   }
 
+  /** In one frame the figures of all cards, in the next ones their charts. */
   function drawDirty() {
     frame = null;
     if (!isShown()) return;
     const started = performance.now();
-    const areNew = started - newCardsAt < SETTLE_MS;
-    for (const card of window.cards.all()) {
-      if (!window.cards.isInSight(card)) continue;
-      const isDue = dirty.has(card.dataset.sensor) || window.cards.wasReset(card) || (areNew && !window.cards.isDrawn(card));
-      if (isDue && window.cards.draw(card, held)) dirty.delete(card.dataset.sensor);
+    const seen = Array.from(window.cards.all()).filter(window.cards.isInSight);
+    if (seen.some((card) => unsaid.has(card.dataset.sensor))) {
+      for (const card of seen) if (unsaid.delete(card.dataset.sensor)) window.cards.say(card, held);
+      drawMs = performance.now() - started;
+      return requestDrawing();
     }
-    drawMs = performance.now() - started;
-    if (areNew) requestDrawing();
+    const areNew = started - newCardsAt < SETTLE_MS;
+    let isCut = false;
+    for (const card of seen) {
+      const isBlank = window.cards.wasReset(card) || (areNew && !window.cards.isDrawn(card));
+      if (!isBlank && !dirty.has(card.dataset.sensor)) continue;
+      isCut = performance.now() - started > SLICE_MS;
+      if (isCut) break;
+      if (isBlank) window.cards.say(card, held);
+      if (window.cards.draw(card, held)) dirty.delete(card.dataset.sensor);
+    }
+    drawMs += performance.now() - started;
+    if (isCut || areNew) requestDrawing();
   }
 
   // --- words --------------------------------------------------------------------------------------------------

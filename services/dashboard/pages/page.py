@@ -15,6 +15,7 @@ from services.dashboard.phones import Phones
 from services.dashboard.queries import Queries
 from services.dashboard.queries.phones import PhoneQueries
 from services.dashboard.queries.sessions import SessionQueries
+from services.dashboard.regularity import Regularities
 from services.dashboard.sessions import Sessions
 from services.dashboard.settings import DashboardSettings
 
@@ -33,6 +34,7 @@ class Services:
     phone_queries: PhoneQueries
     phones: Phones
     session_queries: SessionQueries
+    regularities: Regularities
     sessions: Sessions
 
 

@@ -1,6 +1,6 @@
 """The Sessions page: every recording with what is missing of it; search, sort, name, annotate, delete."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
@@ -10,7 +10,6 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_u
 from services.dashboard import metrics, sensors
 from services.dashboard.access import current
 from services.dashboard.access.viewer import Actor
-from services.dashboard.chunks import chunk_of
 from services.dashboard.database import DatabaseAwayError
 from services.dashboard.pages import dialogs
 from services.dashboard.pages.dialogs import Dialog, Fields, doer, field, opener
@@ -18,7 +17,7 @@ from services.dashboard.pages.moments import ago, at, duration
 from services.dashboard.pages.page import Page, Services
 from services.dashboard.phones import ChangeError, in_words
 from services.dashboard.queries.sessions import NEWEST_MESSAGES, PAGE_SIZE, SessionSummary
-from services.dashboard.regularity import regularities
+from services.dashboard.regularity import Regularity
 from services.dashboard.sessions import MAX_NAME_LENGTH
 
 _PERIOD_MS: Final = 10_000
@@ -44,6 +43,8 @@ _COLUMNS: Final = (
     "",
 )
 _MOST_SENSORS: Final = 4
+Measured = Mapping[str, Regularity]
+"""What a session's sensors do, by their names."""
 
 
 def page(_services: Services) -> Any:
@@ -127,20 +128,21 @@ def _list(services: Services, search: str, order: str, number: int) -> Any:
     if not rows:
         nothing = "Nothing fits the search." if search else "Nothing has been recorded yet."
         return dmc.Paper(html.P(nothing), withBorder=True, p="lg"), words, 1
-    return _table(rows), words, pages
+    return _table(rows, services.regularities.of([row.session_id for row in rows])), words, pages
 
 
-def _table(rows: Sequence[SessionSummary]) -> Any:
+def _table(rows: Sequence[SessionSummary], regular: Mapping[int, Measured]) -> Any:
     head = html.Thead(html.Tr([html.Th(name, scope="col") for name in _COLUMNS]))
-    return html.Div(html.Table([head, html.Tbody([_row(row) for row in rows])], className="table"), className="scroll")
+    body = html.Tbody([_row(row, regular[row.session_id]) for row in rows])
+    return html.Div(html.Table([head, body], className="table"), className="scroll")
 
 
-def _row(row: SessionSummary) -> Any:
+def _row(row: SessionSummary, regular: Measured) -> Any:
     cells: list[tuple[Any, str]] = [
         (_who(row), "wide"),
         (at(row.first_time), ""),
         (length(row), "number"),
-        (_sensors(row), ""),
+        (_sensors(row, regular), "sensors"),
         (f"{row.received:,}", "number"),
         (_count(row.missing), "number"),
         (_count(row.late), "number"),
@@ -166,10 +168,25 @@ def _who(row: SessionSummary) -> list[Any]:
     return [name, html.Div(below, className="soft"), html.Div(links, className="links")]
 
 
-def _sensors(row: SessionSummary) -> Any:
-    names = [sensors.title(sensor) for sensor in row.sensors]
-    more = f" and {len(names) - _MOST_SENSORS} more" if len(names) > _MOST_SENSORS else ""
-    return html.Span(", ".join(names[:_MOST_SENSORS]) + more, title=", ".join(names))
+def _sensors(row: SessionSummary, regular: Measured) -> Any:
+    lines = [
+        (sensors.title(sensor), _hertz(regular.get(sensor)), _jitter(regular.get(sensor))) for sensor in row.sensors
+    ]
+    shown = [
+        html.Li([name, html.Span(f"{hertz} {jitter and '± ' + jitter}".strip(), className="soft")])
+        for name, hertz, jitter in lines[:_MOST_SENSORS]
+    ]
+    more = [html.Li(f"and {len(lines) - _MOST_SENSORS} more", className="soft")] if len(lines) > _MOST_SENSORS else []
+    words = [f"{name} {hertz}" + (f", jitter {jitter}" if jitter else "") for name, hertz, jitter in lines]
+    return html.Ul([*shown, *more], title="\n".join(words))
+
+
+def _hertz(measured: Regularity | None) -> str:
+    return f"{measured.hz:.3g} Hz" if measured and measured.hz else "–"
+
+
+def _jitter(measured: Regularity | None) -> str:
+    return f"{measured.jitter_ms:.1f} ms" if measured and measured.jitter_ms is not None else ""
 
 
 def _count(count: int) -> Any:
@@ -208,13 +225,9 @@ def _dialog(services: Services, action: str, session_id: int) -> Dialog:
 
 
 def _details(services: Services, row: SessionSummary) -> Any:
-    regular = regularities(chunk_of(message) for message in services.session_queries.newest_messages(row.session_id))
     lines = []
-    for rate in services.session_queries.rates(row.session_id):
-        measured = regular.get(rate.sensor)
-        hz = 1000 / measured.interval_ms if measured else rate.hz
-        jitter = f"{measured.jitter_ms:.2f} ms" if measured else "–"
-        cells = [sensors.title(rate.sensor), f"{hz:.3g} Hz" if hz else "–", jitter]
+    for sensor, measured in services.regularities.of([row.session_id])[row.session_id].items():
+        cells = [sensors.title(sensor), _hertz(measured), _jitter(measured) or "–"]
         lines.append(html.Tr([html.Td(cell, className="number" if place else "") for place, cell in enumerate(cells)]))
     names = {"Sensor": "", "Rate": "number", "Jitter": "number"}
     head = html.Thead(html.Tr([html.Th(name, scope="col", className=kind) for name, kind in names.items()]))

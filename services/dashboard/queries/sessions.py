@@ -8,8 +8,8 @@ from services.dashboard.database import Database
 from services.dashboard.queries.live import MessageRow
 
 PAGE_SIZE: Final = 25
-NEWEST_MESSAGES: Final = 20
-"""How many messages the regularity of the sensors is measured on."""
+NEWEST_MESSAGES: Final = 8
+"""How many messages of a session the regularity of the sensors is measured on."""
 
 Order = Literal["newest", "heard", "start", "length", "messages", "phone"]
 _ORDERS: Final[dict[Order, str]] = {
@@ -45,8 +45,9 @@ class SessionSummary(NamedTuple):
 
 
 class SensorRate(NamedTuple):
-    """A sensor and its readings per second over the newest minutes; None where it has too few of them."""
+    """A session's sensor and its readings per second over the newest minutes; None where it has too few of them."""
 
+    session_id: int
     sensor: str
     hz: float | None
 
@@ -71,18 +72,20 @@ WHERE {search} ORDER BY place LIMIT %(limit)s OFFSET %(offset)s
 _ONE: Final = "SELECT %(session_id)s::bigint AS session_id, 1 AS place"
 # Of sensors too slow for the newest messages; the newest window may be half empty and is left out.
 _RATES: Final = """
-SELECT sensor, (SELECT avg(count) / 10.0 FROM (
+SELECT session_id, sensor, (SELECT avg(count) / 10.0 FROM (
     SELECT count FROM window_10s WHERE window_10s.series_id = one.series_id ORDER BY start DESC LIMIT 30 OFFSET 1
     ) AS full_ones)
-FROM (SELECT sensor, min(series_id) AS series_id FROM series WHERE session_id = %(session_id)s GROUP BY sensor) AS one
-ORDER BY sensor
+FROM (SELECT session_id, sensor, min(series_id) AS series_id FROM series
+      WHERE session_id = ANY (%(session_ids)s) GROUP BY session_id, sensor) AS one
+ORDER BY session_id, sensor
 """
 _NEWEST: Final = """
-SELECT found.* FROM partition_progress AS progress CROSS JOIN LATERAL (
-    SELECT partition, "offset", (extract(epoch FROM first_time) * 1000000)::bigint,
+SELECT found.* FROM unnest(%(session_ids)s::bigint[]) AS wanted (id)
+CROSS JOIN partition_progress AS progress CROSS JOIN LATERAL (
+    SELECT session_id, partition, "offset", (extract(epoch FROM first_time) * 1000000)::bigint,
            (extract(epoch FROM last_time) * 1000000)::bigint, (extract(epoch FROM broker_time) * 1000000)::bigint,
            readings, body
-    FROM message WHERE session_id = %(session_id)s AND message.partition = progress.partition
+    FROM message WHERE session_id = wanted.id AND message.partition = progress.partition
     ORDER BY "offset" DESC LIMIT %(limit)s) AS found
 """
 
@@ -110,15 +113,18 @@ class SessionQueries:
         rows = self._database.rows("session", _SUMMARY.format(page=_ONE), {"session_id": session_id})
         return SessionSummary(*rows[0]) if rows else None
 
-    def rates(self, session_id: int) -> list[SensorRate]:
-        """The session's sensors and how often they measure."""
-        rows = self._database.rows("session_rates", _RATES, {"session_id": session_id})
-        return [SensorRate(sensor, None if hz is None else float(hz)) for sensor, hz in rows]
+    def rates(self, session_ids: Sequence[int]) -> list[SensorRate]:
+        """The sensors of the sessions and how often they measure, by session and sensor."""
+        rows = self._database.rows("session_rates", _RATES, {"session_ids": list(session_ids)})
+        return [SensorRate(session_id, sensor, None if hz is None else float(hz)) for session_id, sensor, hz in rows]
 
-    def newest_messages(self, session_id: int) -> list[MessageRow]:
-        """The newest messages that are still kept."""
-        parameters = {"session_id": session_id, "limit": NEWEST_MESSAGES}
-        return [MessageRow(*row) for row in self._database.rows("newest_messages", _NEWEST, parameters)]
+    def newest_messages(self, session_ids: Sequence[int]) -> dict[int, list[MessageRow]]:
+        """The newest messages of each session that are still kept."""
+        parameters = {"session_ids": list(session_ids), "limit": NEWEST_MESSAGES}
+        found: dict[int, list[MessageRow]] = {}
+        for session_id, *row in self._database.rows("newest_messages", _NEWEST, parameters):
+            found.setdefault(session_id, []).append(MessageRow(*row))
+        return found
 
 
 def _searched(search: str) -> dict[str, object]:
