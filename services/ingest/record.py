@@ -1,11 +1,14 @@
 """Record: from the bytes of a message to what is written to Kafka."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from services.common.message import MessageError, TestPush, parse_message
 from services.ingest.errors import IngestError
 from services.ingest.settings import IngestSettings
 
+_PARTS_OF_A_READING: Final = 3
+"""Objects and lists in a reading, in the mean: itself, its values, and a list among them."""
+_FEW_PARTS: Final = 100_000
 Headers = list[tuple[str, str | bytes | None]]
 
 
@@ -22,8 +25,11 @@ class Record(NamedTuple):
 def make_record(body: bytes, token: bytes, settings: IngestSettings) -> Record:
     """The record of a request's body, with what it is to carry of the token.
 
-    Raises `IngestError` when the body is not a message or has too many readings.
+    Raises `IngestError` when the body is not a message or has too many readings. One of so many parts that decoding it
+    would hold everybody up is not decoded.
     """
+    if body.count(b"{") + body.count(b"[") > max(_FEW_PARTS, _PARTS_OF_A_READING * settings.max_readings):
+        raise IngestError("bad_message", "The message has more objects and lists in it than readings need.")
     try:
         message, value = parse_message(body)
     except MessageError as error:

@@ -14,6 +14,7 @@ from services.ingest.admission import Admission
 from services.ingest.app import Service
 from services.ingest.errors import ANSWERS, IngestError
 from services.ingest.rate import RateLimit
+from services.ingest.record import make_record
 from services.ingest.settings import IngestSettings
 from services.ingest.token_cache import TokenCache, TokenRow
 
@@ -201,6 +202,16 @@ def test_readings_are_limited(client, readings, accepted):
         assert answer.status_code == 200
     else:
         assert_refused(answer, "too_many_readings")
+
+
+def test_parts_are_limited():
+    """A body that is made of so many small lists that decoding it would hold everybody up is not decoded."""
+    reading = {"name": "s", "time": 1, "values": {"x": [[]] * 99_990}}
+    body = json.dumps({"deviceId": "d", "sessionId": "s", "payload": [reading]}).encode()
+    assert make_record(body, b"1", SETTINGS).readings == 1
+    with pytest.raises(IngestError, match="more objects and lists") as refused:
+        make_record(body.replace(b"[[]", b"[[],[],[],[],[],[],[],[]", 1), b"1", SETTINGS)
+    assert refused.value.code == "bad_message"
 
 
 @pytest.mark.parametrize("code", ["not_acknowledged", "queue_full", "body_too_large"])
