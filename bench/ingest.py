@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -137,11 +137,13 @@ class Bench:
                 self.figures[f"{prefix}p{percent}_ms"] = round(middle, 1)
 
     def saturated(self, arguments: argparse.Namespace) -> None:
-        """As fast as 64 connections go: ours, ours without traces, and the plain server, in turn."""
+        """As fast as 64 connections go: ours, ours without traces, and the plain server, each after each other one."""
         rates: dict[str, list[float]] = {}
         costs: dict[str, list[float]] = {}
+        servers = deque((self._ours, self._untraced, self._plain))
         for _ in range(arguments.rounds):
-            for server in (self._ours, self._untraced, self._plain):
+            servers.rotate()
+            for server in servers:
                 before = server.cpu_s()
                 outcome = self._closed_loop("saturated", server, CONNECTIONS, arguments.seconds)
                 rates.setdefault(server.name, []).append(outcome.rate)
