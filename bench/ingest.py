@@ -169,9 +169,12 @@ class Bench:
         self.figures["open_loop_messages_per_s"] = best
 
     def overload(self, arguments: argparse.Namespace) -> None:
-        """Five times the highest rate: how much of it is still answered with 200, and that all are answered."""
+        """Five times the highest rate: how much of it is still answered with 200, and that all are answered.
+
+        The generator yields to the broker, with which it shares a core.
+        """
         best = self.figures.get("open_loop_messages_per_s", 1000)
-        outcome = self._open_loop("overload", self._ours, 5 * best, arguments.overload)
+        outcome = self._open_loop("overload", self._ours, 5 * best, arguments.overload, yielding=True)
         self.figures |= {
             "overload_goodput_percent": round(100 * outcome.rate / best, 1),
             "overload_wait_p99_ms": round(float(np.percentile(outcome.waits, 99)) * 1000),
@@ -190,9 +193,9 @@ class Bench:
 
     # --- a phase
 
-    def _open_loop(self, phase: str, server: Server, rate: float, seconds: float) -> Outcome:
+    def _open_loop(self, phase: str, server: Server, rate: float, seconds: float, *, yielding: bool = False) -> Outcome:
         before = topic_ends(self._kafka, self._kafka.topic)
-        outcome = self._vegeta.open_loop(server.targets, rate, seconds)
+        outcome = self._vegeta.open_loop(server.targets, rate, seconds, yielding=yielding)
         return self._take_down(phase, server, outcome, before, rate)
 
     def _closed_loop(self, phase: str, server: Server, connections: int, seconds: float) -> Outcome:

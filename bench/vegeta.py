@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,19 +75,22 @@ class Vegeta:
                 targets.write(json.dumps(target) + "\n")
         return file
 
-    def open_loop(self, targets: Path, rate: float, seconds: float, workers: int = 4000) -> Outcome:
-        """`rate` messages per second, whatever the answers, over at most `workers` connections."""
-        options = ["-rate", f"{round(rate)}/1s", "-duration", f"{seconds}s", "-max-workers", str(workers)]
-        return self._attack(targets, options, rate)
+    def open_loop(self, targets: Path, rate: float, seconds: float, *, yielding: bool = False) -> Outcome:
+        """`rate` messages per second, whatever the answers, over at most 4,000 connections.
+
+        `yielding` lets what shares the generator's core go first: for rates that the generator cannot reach anyway.
+        """
+        options = ["-rate", f"{round(rate)}/1s", "-duration", f"{seconds}s", "-max-workers", "4000"]
+        return self._attack(targets, options, rate, ["nice", "-n", "10"] if yielding else [])
 
     def closed_loop(self, targets: Path, connections: int, seconds: float) -> Outcome:
         """As fast as `connections` go that each wait for their answer."""
         options = ["-rate", "0", "-duration", f"{seconds}s", "-workers", str(connections)]
         return self._attack(targets, [*options, "-max-workers", str(connections)], None)
 
-    def _attack(self, targets: Path, options: list[str], rate: float | None) -> Outcome:
+    def _attack(self, targets: Path, options: list[str], rate: float | None, before: Sequence[str] = ()) -> Outcome:
         results, table = self._directory / "results.bin", self._directory / "results.csv"
-        attack = [self._program, "attack", "-format", "json", "-targets", str(targets), "-timeout", "30s"]
+        attack = [*before, self._program, "attack", "-format", "json", "-targets", str(targets), "-timeout", "30s"]
         subprocess.run([*attack, "-output", str(results), *options], check=True)
         subprocess.run([self._program, "encode", "-to", "csv", "-output", str(table), str(results)], check=True)
         try:
