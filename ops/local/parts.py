@@ -126,7 +126,7 @@ def stream_part(settings: LocalSettings) -> Part:
         name="stream",
         after=("kafka", "postgres", "spark-jars", "exporter-jars"),
         command=lambda: python(["services.stream"], stream_environment(settings) | agent),
-        is_ready=partial(answers, settings.port("STREAM_METRICS_PORT"), "/metrics"),
+        is_ready=partial(answers, settings.port("STREAM_METRICS_PORT"), "/livez"),
     )
 
 

@@ -40,18 +40,26 @@ SERVICES: Final = {
     ),
     "roles": Service(999, _CA, {name: name for name in ("postgres", *ROLES)}),
     "migrate": Service(10005, _CA, {"database": "owner"}),
-    "ingest": Service(10001, _CA | {"client.pem": "ingest.pem"}, {"database": "ingest_reader"}),
+    "ingest": Service(10001, _CA | {"client.pem": "ingest.pem"}, {"database": "ingest_reader", "metrics": "metrics"}),
     "tokens": Service(10001, _CA, {"database": "dashboard"}),
-    "stream": Service(10002, _CA | {"client.pem": "stream.pem"}, {"database": "stream_writer", "spark": "spark"}),
+    "stream": Service(
+        10002, _CA | {"client.pem": "stream.pem"},
+        {"database": "stream_writer", "spark": "spark", "metrics": "metrics"},
+    ),
     "spark-master": Service(10002, {}, {"spark": "spark"}),
-    "dashboard": Service(10003, _CA, {"database": "dashboard", "first_operator": "first_operator"}),
+    "dashboard": Service(
+        10003, _CA, {"database": "dashboard", "first_operator": "first_operator", "metrics": "metrics"}
+    ),
     "users": Service(10003, _CA, {"database": "owner"}),
     "backup": Service(999, _CA, {"superuser": "postgres"}),
     "grafana": Service(
         472, _CA,
-        {"admin": "grafana", "database": "grafana_reader", "prometheus": "prometheus", "alertmanager": "alertmanager"},
+        {
+            "admin": "grafana", "database": "grafana_reader", "prometheus": "prometheus",
+            "alertmanager": "alertmanager", "metrics": "metrics",
+        },
     ),
-    "prometheus": Service(65534, {}, {"prometheus": "prometheus", "alertmanager": "alertmanager"}),
+    "prometheus": Service(65534, {}, {name: name for name in ("prometheus", "alertmanager", "metrics")}),
     "alertmanager": Service(65534, {}, {"alertmanager": "alertmanager"}),
     "postgres-exporter": Service(65534, _CA, {"database": "exporter"}),
     "node-exporter": Service(65534),

@@ -44,7 +44,7 @@ def on_starting(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Serve the metrics from the process that makes them."""
     try:
-        metrics.serve(_settings.metrics_port)
+        metrics.serve(_settings.metrics_port, _settings.metrics_password)
     except OSError as error:
         port = _settings.metrics_port
         worker.log.critical("DASHBOARD_METRICS_PORT=%s cannot be listened on: %s", port, error.strerror)

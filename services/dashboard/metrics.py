@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
+from services.common import metrics_port
 from services.common.telemetry import SpanKind, current_span
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -37,9 +38,9 @@ Refusal = Literal["not_signed_in", "other_origin", "not_operator"]
 _exports = Counter("dashboard_exports", "Exports by what was exported and how it ended", ["what", "outcome"])
 
 
-def serve(port: int) -> None:
-    """Answer `/metrics` on `port` from a thread of this process."""
-    start_http_server(port)
+def serve(port: int, password: str) -> None:
+    """Tell them on `port` from a thread of this process. Raises `OSError` when the port is taken."""
+    metrics_port.serve(metrics_port.listen(port, password), password)
 
 
 @contextmanager

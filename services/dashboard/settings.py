@@ -13,6 +13,7 @@ class DashboardSettings:
     host: str = setting("DASHBOARD_HOST", "address that the web page listens on", "0.0.0.0")  # noqa: S104  # a container's
     port: int = setting("DASHBOARD_PORT", "port of the web page", 8050)
     metrics_port: int = setting("DASHBOARD_METRICS_PORT", "port of the Prometheus metrics", 9103)
+    metrics_password: str = secret("METRICS_PASSWORD", "file with their password; none: on loopback alone", "")
     threads: int = setting("DASHBOARD_THREADS", "requests that are answered at the same time", 16)
     ingest_url: str = setting(
         "INGEST_URL", "address that phones push to, shown to people", "http://127.0.0.1:5000/sensor_data"

@@ -7,7 +7,6 @@ import gc
 import os
 import resource
 import shutil
-import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -54,12 +53,13 @@ class IngestLogger(Logger):  # type: ignore[misc]  # published without types
 
 def on_starting(server: Any) -> None:
     """Prepare what all workers share: their limit of open files, and where their metrics are asked for."""
+    from services.common import metrics_port
     from services.ingest import metrics
 
     metrics.record_no_tokens_needed()
     _allow_files(server.log)
     try:
-        server.metrics_listener = socket.create_server((_settings.host, _settings.metrics_port))
+        server.metrics_listener = metrics_port.listen(_settings.metrics_port, _settings.metrics_password)
     except OSError as error:
         sys.exit(f"INGEST_METRICS_PORT={_settings.metrics_port} cannot be listened on: {error.strerror}")
     server.log.info("starting", extra={"fields": _shown})
@@ -74,7 +74,7 @@ def post_worker_init(worker: Any) -> None:
     """Start answering for metrics, and let the garbage collector do less."""
     from services.ingest import metrics
 
-    metrics.serve(worker.metrics_listener)
+    metrics.serve(worker.metrics_listener, _settings.metrics_password)
     # What lives as long as the worker need not be looked through again, and a message makes objects but no cycles.
     gc.collect()
     gc.freeze()

@@ -6,14 +6,13 @@ Workers count together, in the directory that `PROMETHEUS_MULTIPROC_DIR` names, 
 import math
 import socket
 import struct
-import threading
 from collections.abc import Iterable
-from http.server import ThreadingHTTPServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, MetricsHandler
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from services.common import metrics_port
 from services.ingest.errors import ANSWERS, Code
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -45,15 +44,12 @@ for _code in ANSWERS:
     _errors.labels(_code)  # shown as 0 from the start: an increase from nothing would not be seen
 
 
-def serve(listener: socket.socket) -> None:
-    """Answer `/metrics` on a listening socket, which workers may share, from a thread of this process."""
+def serve(listener: socket.socket, password: str) -> None:
+    """Tell those of all workers on the metrics' socket, which workers share."""
     _in_flight.inc(0)  # makes this worker's files now and not while somebody reads them
     registry = CollectorRegistry()
     registry.register(_AllWorkers())
-    server = ThreadingHTTPServer(listener.getsockname()[:2], MetricsHandler.factory(registry), bind_and_activate=False)
-    server.socket.close()
-    server.socket = listener
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    metrics_port.serve(listener, password, registry)
 
 
 class _AllWorkers(Collector):

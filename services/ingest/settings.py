@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.common.kafka import KafkaSettings
-from services.common.settings import SettingsError, setting
+from services.common.settings import SettingsError, secret, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +13,7 @@ class IngestSettings(KafkaSettings):
     host: str = setting("INGEST_HOST", "address to listen on", "0.0.0.0")  # noqa: S104  # in a container: all
     port: int = setting("INGEST_PORT", "port of the HTTP ingest", 5000)
     metrics_port: int = setting("INGEST_METRICS_PORT", "port of the Prometheus metrics", 9101)
+    metrics_password: str = secret("METRICS_PASSWORD", "file with their password; none: on loopback alone", "")
     workers: int = setting("INGEST_WORKERS", "worker processes, each with its own producer", 1)
     trust_forwarded_for: bool = setting(
         "INGEST_TRUST_FORWARDED_FOR", "whether X-Forwarded-For says who a client is", False

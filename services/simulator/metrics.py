@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from prometheus_client import Counter, Histogram, disable_created_metrics, start_http_server
+from prometheus_client import Counter, Histogram, disable_created_metrics
+
+from services.common import metrics_port
 
 Outcome = Literal["acknowledged", "refused", "unanswered"]
 
@@ -17,10 +19,10 @@ _round_trip = Histogram(
 
 
 def serve(port: int) -> None:
-    """Answer `/metrics` on `port` from a thread of this process. Raises `OSError` when the port is taken."""
+    """Tell them on `port` of loopback, from a thread of this process. Raises `OSError` when the port is taken."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
     try:
-        start_http_server(port)
+        metrics_port.serve(metrics_port.listen(port, ""), "")
     except OSError as error:
         raise OSError(error.errno, error.strerror, f"port {port} of the metrics") from None
 

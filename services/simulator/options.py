@@ -109,7 +109,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--as-recorded", action="store_true", help="replay with the ids and times of the file")
     group = parser.add_argument_group("while it runs")
     group.add_argument("--progress", type=_positive, default=5.0, metavar="S", help="between two lines (%(default)s)")
-    group.add_argument("--metrics-port", type=_counting, metavar="PORT", help="serve Prometheus metrics there")
+    group.add_argument("--metrics-port", type=_counting, metavar="PORT", help="tell its metrics there, on loopback")
 
 
 def _number(test: Callable[[float], bool], expected: str) -> Callable[[str], float]:

@@ -53,7 +53,7 @@ def _run(settings: StreamSettings, keep: KeepSettings, database: DatabaseSetting
         signal.signal(number, lambda *_: stop.set())
     gather = Gather(tracing)
     query = start_query(read_records(spark, settings), settings, gather, tracing.choice)
-    metrics.serve(settings.metrics_port)
+    metrics.serve(settings.metrics_port, settings.metrics_password)
     housekeeping = Housekeeping(settings, keep, database)
     housekeeping.start()
     log.info("reading", extra={"fields": {"topic": settings.topic}})

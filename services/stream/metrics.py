@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics, start_http_server
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from services.common import metrics_port
 from services.stream.receipts import BOUNDS_S, Receipt, Spread
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 60)
@@ -63,10 +64,10 @@ _housekeeping_failures = Counter("stream_housekeeping_failures", "Tasks beside s
 _newest_broker_s = 0.0
 
 
-def serve(port: int) -> None:
-    """Answer `/metrics` on `port` from a thread of this process."""
+def serve(port: int, password: str) -> None:
+    """Tell them on `port` from a thread of this process."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
-    start_http_server(port)
+    metrics_port.serve(metrics_port.listen(port, password), password)
 
 
 def record_batch(receipts: Sequence[Receipt]) -> None:

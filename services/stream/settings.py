@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.common.kafka import KafkaSettings
-from services.common.settings import SettingsError, setting
+from services.common.settings import SettingsError, secret, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class StreamSettings(KafkaSettings):
     trigger_ms: int = setting("STREAM_TRIGGER_MS", "time between the starts of two micro-batches", 200)
     max_records: int = setting("STREAM_MAX_RECORDS_PER_BATCH", "most records of a micro-batch, all partitions", 4000)
     metrics_port: int = setting("STREAM_METRICS_PORT", "port of the Prometheus metrics", 9102)
+    metrics_password: str = secret("METRICS_PASSWORD", "file with their password; none: on loopback alone", "")
     log_format: str = setting("LOG_FORMAT", "json or text", "json")
 
     @property

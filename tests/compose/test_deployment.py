@@ -146,6 +146,9 @@ print(urllib.request.urlopen("%s", timeout=5).status)
         ("data", POSTGRES % "disable", "no pg_hba.conf entry"),
         ("telemetry", HTTP % "http://prometheus:9090/api/v1/query?query=up", "401"),
         ("telemetry", HTTP % "http://alertmanager:9093/api/v2/alerts", "401"),
+        ("telemetry", HTTP % "http://ingest:9101/metrics", "401"),
+        ("telemetry", HTTP % "http://stream:9102/metrics", "401"),
+        ("telemetry", HTTP % "http://dashboard:9103/metrics", "401"),
     ],
 )
 def test_inner_ports_refuse_strangers(deployment, network, program, refusal):
@@ -225,8 +228,10 @@ def test_scale(deployment, records, report):
 
 
 ACCEPTED = """
-import re, urllib.request
-text = urllib.request.urlopen("http://127.0.0.1:9101/metrics", timeout=5).read().decode()
+import base64, re, urllib.request
+known = base64.b64encode(b"metrics:" + open("/run/secrets/metrics", "rb").read()).decode()
+request = urllib.request.Request("http://127.0.0.1:9101/metrics", headers={"Authorization": "Basic " + known})
+text = urllib.request.urlopen(request, timeout=5).read().decode()
 print(sum(float(v) for v in re.findall(r"^ingest_messages_accepted_total(?:{[^}]*})? (.+)$", text, re.M)))
 """
 

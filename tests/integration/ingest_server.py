@@ -6,7 +6,6 @@ import re
 import socket
 import sys
 import time
-import urllib.request
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ops.local.processes import Command, last_lines, start, stop, wait_until
 from services.common.database import connect
 from services.common.tokens import digest
 from tests.ports import free_ports
+from tests.scrape import password_file, told
 
 TOKEN = "token-of-the-tests"
 JSON = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
@@ -36,6 +36,7 @@ class Ingest:
             "INGEST_HOST": "127.0.0.1",
             "INGEST_PORT": str(self.port),
             "INGEST_METRICS_PORT": str(self.metrics_port),
+            "METRICS_PASSWORD_FILE": password_file(directory),
         }
         self.command = Command([sys.executable, *ARGUMENTS], addresses | environment)
         self.process = None
@@ -82,8 +83,7 @@ class Ingest:
 
     def metric(self, name):
         """The value of a metric's line, named with its labels."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
-            return float(re.search(rf"^{re.escape(name)} (.+)$", answer.read().decode(), re.MULTILINE)[1])
+        return next(float(line.rpartition(" ")[2]) for line in told(self.metrics_port) if line.startswith(f"{name} "))
 
     def workers(self):
         """Process ids of the workers."""

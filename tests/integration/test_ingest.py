@@ -19,6 +19,7 @@ from ops.local.processes import stop, wait_until
 from services.common.message import parse_message
 from services.ingest.errors import ANSWERS
 from tests.otlp import Receiver
+from tests.scrape import assert_refuses_strangers
 
 PAYLOADS = sorted((Path(__file__).parents[1] / "payloads").glob("*.json"))
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -356,6 +357,11 @@ def test_workers_count_together(kafka, new_ingest):
         phones.wait_for_more(200)
         phones.__exit__()
         assert {ingest.metric("ingest_messages_accepted_total") for _ in range(20)} == {float(phones.count())}
+
+
+def test_metrics_need_their_password(ingest):
+    """The port answers a stranger only that ingest lives."""
+    assert_refuses_strangers(ingest.metrics_port)
 
 
 def test_sigterm_finishes_what_has_begun(kafka, new_ingest):

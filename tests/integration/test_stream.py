@@ -1,13 +1,11 @@
 """The stream as a process, with real Kafka, Spark and PostgreSQL."""
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
 import uuid
 
 import pytest
@@ -18,6 +16,7 @@ from ops.local.processes import REPOSITORY
 from services.common.database import connect
 from services.stream.check import NAMES
 from tests.ports import free_ports
+from tests.scrape import assert_refuses_strangers, password_file, scrape, told
 
 START_WITHIN_S = 90
 NOW_NS = time.time_ns()
@@ -39,15 +38,15 @@ class Stream:
 
     def is_ready(self):
         assert self.process.poll() is None, self.log.read_text()[-2000:]
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=1):
-            return True
-        return False
+        try:
+            return scrape(self.port, "/livez")[0] == 200
+        except OSError:
+            return False
 
     def metrics(self):
         """Every sample by its name and labels as they are written."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+        lines = (line.rsplit(" ", 1) for line in told(self.port) if line[0] != "#")
+        return {name: float(value) for name, value in lines}
 
     def end(self, number):
         self.process.send_signal(number)
@@ -83,6 +82,7 @@ def stream(kafka, postgres, directory):
         "CHECKPOINT_DIR": str(directory / "checkpoint"),
         "SPARK_JARS_DIR": str(LIBRARIES / "spark"),
         "STREAM_METRICS_PORT": str(port),
+        "METRICS_PASSWORD_FILE": password_file(directory),
         "STREAM_HOUSEKEEPING_S": "1",
         "LOG_FORMAT": "text",
     }
@@ -194,6 +194,11 @@ def test_metrics_tell_what_happened(stream):
     assert len(differences) == len(NAMES)
     assert set(differences) == {0.0}
     assert not any("housekeeping_failures" in name and value for name, value in stream.metrics().items())
+
+
+def test_metrics_need_their_password(stream):
+    """The port answers a stranger only that the stream lives."""
+    assert_refuses_strangers(stream.port)
 
 
 def test_restart_goes_on_where_it_was(stream, publish, query):

@@ -5,13 +5,18 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from ops.local.postgres import ROLES
 from ops.secrets.__main__ import ROLES as ROLES_WITH_PASSWORDS
 from ops.secrets.__main__ import SERVICES
+from services.common import metrics_port
 from tests.compose_file import REPOSITORY, load
 
 COMPOSE = load("compose.prod.yml")["services"]
+PROMETHEUS = yaml.safe_load((REPOSITORY / "ops" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+OPEN_JOBS = {"tempo"}
+"""Where Prometheus shows nothing to be let in."""
 
 
 def make(directory, *options):
@@ -46,6 +51,24 @@ def test_every_secret_file_that_a_service_is_told_of_is_made(directory):
         for variable, value in service.get("environment", {}).items():
             if value.startswith("/run/secrets/") and name != "spark-master":
                 assert (directory / "services" / own / value.removeprefix("/run/secrets/")).is_file(), (name, variable)
+
+
+@pytest.mark.parametrize("job", PROMETHEUS["scrape_configs"], ids=lambda job: job["job_name"])
+def test_prometheus_shows_a_password_wherever_it_asks(directory, job):
+    """One that it has been given, and in the name that the other side knows."""
+    if job["job_name"] in OPEN_JOBS:
+        assert "basic_auth" not in job
+        return
+    user, file = job["basic_auth"]["username"], job["basic_auth"]["password_file"]
+    assert file == f"/run/secrets/{user}"
+    assert (directory / "services" / "prometheus" / user).read_text() == (directory / "passwords" / user).read_text()
+
+
+def test_metrics_are_asked_for_by_the_name_that_prometheus_gives():
+    """Our services know the user whom Prometheus says to be."""
+    assert {job["basic_auth"]["username"] for job in PROMETHEUS["scrape_configs"] if "basic_auth" in job} == {
+        "prometheus", "alertmanager", metrics_port.USER,
+    }  # fmt: skip
 
 
 def test_roles_are_those_of_the_local_stack():

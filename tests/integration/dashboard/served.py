@@ -11,11 +11,11 @@ import threading
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 
 from ops.local.postgres import make_password
 from tests.integration.recordings import motion
 from tests.ports import free_ports
+from tests.scrape import password_file, told
 
 INGEST_URL = "https://sensors.example/sensor_data"
 OPERATOR = "admin"
@@ -27,21 +27,21 @@ class Dashboard:
     """One running dashboard over `cluster`; `settings` are further variables of its environment."""
 
     def __init__(self, cluster, directory, **settings):
-        port, metrics_port = free_ports(2)
+        port, self.metrics_port = free_ports(2)
         self.url = f"http://127.0.0.1:{port}"
-        self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
         self.port = port
         self.log_file = directory / f"dashboard-{port}.log"
-        password_file = cluster.secrets / "dashboard_first_password"
-        make_password(password_file)
-        self.password = password_file.read_text().strip()
+        first_password = cluster.secrets / "dashboard_first_password"
+        make_password(first_password)
+        self.password = first_password.read_text().strip()
         self._environment = {
             **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")},
             **cluster.environment("dashboard"),
             "DASHBOARD_HOST": "127.0.0.1",
             "DASHBOARD_PORT": str(port),
-            "DASHBOARD_METRICS_PORT": str(metrics_port),
-            "DASHBOARD_FIRST_PASSWORD_FILE": str(password_file),
+            "DASHBOARD_METRICS_PORT": str(self.metrics_port),
+            "METRICS_PASSWORD_FILE": password_file(directory),
+            "DASHBOARD_FIRST_PASSWORD_FILE": str(first_password),
             "INGEST_URL": INGEST_URL,
             **settings,
         }
@@ -87,9 +87,8 @@ class Dashboard:
 
     def metric(self, name):
         """The value of a metric's line, named with its labels; 0 while there is none."""
-        with urllib.request.urlopen(self.metrics_url, timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), 0.0)
+        lines = (line for line in told(self.metrics_port) if line.startswith(f"{name} "))
+        return next((float(line.rpartition(" ")[2]) for line in lines), 0.0)
 
 
 class Answer:

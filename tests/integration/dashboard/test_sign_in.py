@@ -9,6 +9,7 @@ from services.common.database import connect
 from services.dashboard import users
 from tests.integration.dashboard.conftest import VIEWER_PASSWORD
 from tests.integration.dashboard.served import OPERATOR, Dashboard, cookie_of, wait_for
+from tests.scrape import assert_refuses_strangers
 
 CLOSED = [
     "/", "/history", "/sessions", "/phones", "/account", "/nothing-here", "/metrics", "/exports/1", "/static/x",
@@ -212,6 +213,11 @@ def test_sign_ins_are_told(cluster, dashboard, operator):
     newest = rows(cluster, "SELECT actor, address, action FROM audit ORDER BY audit_id DESC LIMIT 2")
     assert newest == [(OPERATOR, "127.0.0.1", "sign-in refused"), ("unknown", "127.0.0.1", "sign-in refused")]
     assert dashboard.metric('dashboard_sign_ins_total{outcome="wrong"}') >= 2
+
+
+def test_metrics_need_their_password(dashboard):
+    """The port answers a stranger only that the dashboard lives."""
+    assert_refuses_strangers(dashboard.metrics_port)
 
 
 def test_the_log_cannot_be_changed(cluster):
