@@ -123,7 +123,7 @@ FROM ${KAFKA_IMAGE} AS kafka
 COPY --from=kafka-exporter /jars/exporter.jar /opt/sensor-stream/
 COPY ops/kafka/server.properties ops/kafka/production.properties ops/kafka/jmx-exporter.yml /opt/sensor-stream/
 HEALTHCHECK --interval=5s --timeout=5s --start-period=180s CMD ["bash", "-c", "< /dev/tcp/127.0.0.1/9092"]
-CMD ["bash", "-c", "cd /opt/sensor-stream && cat server.properties production.properties > /mnt/shared/config/server.properties && exec /etc/kafka/docker/run"]
+CMD ["bash", "-c", "cd /opt/sensor-stream && cat server.properties production.properties > /mnt/shared/config/server.properties && cat jmx-exporter.yml /run/secrets/jvm-access.yml > /tmp/jmx-exporter.yml && exec /etc/kafka/docker/run"]
 
 FROM ${CADDY_IMAGE} AS edge
 COPY ops/edge/Caddyfile /etc/caddy/Caddyfile

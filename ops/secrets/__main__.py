@@ -5,6 +5,7 @@ What is there stays as it is; what is missing or ends soon is made. `authority/`
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -19,8 +20,15 @@ from typing import Final, NamedTuple
 MAKE_CERTIFICATES: Final = Path(__file__).parents[1] / "kafka-ssl" / "make-certificates"
 CERTIFICATES: Final = ("broker", "admin", "ingest", "stream", "postgres")
 ROLES: Final = ("owner", "stream_writer", "ingest_reader", "dashboard", "grafana_reader", "exporter")
-SIGNED_IN: Final = ("prometheus", "alertmanager")
-"""Services whose web interface asks for a user of their own name."""
+METRICS: Final = "metrics"
+"""The user that Prometheus is wherever it asks for metrics."""
+SIGNED_IN: Final = {
+    "prometheus": "prometheus", "alertmanager": "alertmanager",
+    "postgres-exporter": METRICS, "node-exporter": METRICS, "blackbox-exporter": METRICS,
+}  # fmt: skip
+"""Services of Prometheus' family and the user for whom each asks, which is also the name of the password."""
+JVMS: Final = ("kafka", "stream")
+"""Services with the exporter of JVMs within."""
 
 
 class Service(NamedTuple):
@@ -138,17 +146,29 @@ def hand_out(directory: Path, name: str, service: Service) -> None:
 
 def write_derived(directory: Path, edge_name: str) -> None:
     """Files that are made from the secrets: who may enter the web interfaces, when certificates end, what to probe."""
-    for name in SIGNED_IN:
-        user = SERVICES[name].user
-        hashed = _bcrypt(directory / "passwords" / name)
-        _write(directory / "services" / name / "web.yml", f"basic_auth_users:\n  {name}: {hashed}\n", user)
-        client = f"basic_auth:\n  username: {name}\n  password_file: /run/secrets/{name}\n"
-        _write(directory / "services" / name / "client.yml", client, user)
+    for name, account in SIGNED_IN.items():
+        home, user = directory / "services" / name, SERVICES[name].user
+        hashed = _bcrypt(directory / "passwords" / account)
+        _write(home / "web.yml", f"basic_auth_users:\n  {account}: {hashed}\n", user)
+        if account in SERVICES[name].passwords:
+            client = f"basic_auth:\n  username: {account}\n  password_file: /run/secrets/{account}\n"
+            _write(home / "client.yml", client, user)
+    access = jvm_access(_password(directory / "passwords" / METRICS))
+    for name in JVMS:
+        _write(directory / "services" / name / "jvm-access.yml", access, SERVICES[name].user)
     nobody = SERVICES["node-exporter"].user
     ends = (directory / "authority" / "certificates.prom").read_text()
     _write(directory / "services" / "node-exporter" / "certificates.prom", ends, nobody)
     target = [{"targets": [f"https://{edge_name}/edge-livez"], "labels": {"edge": edge_name}}]
     _write(directory / "services" / "prometheus" / "edge.json", json.dumps(target), nobody)
+
+
+def jvm_access(password: str) -> str:
+    """What the exporter of JVMs has to be told for its port to ask for the password; it knows no bcrypt."""
+    salt = "sensor-stream"  # nobody guesses 256 random bits, with or without it
+    hashed = hashlib.sha256(f"{salt}:{password}".encode()).hexdigest()
+    account = f'{{ username: {METRICS}, algorithm: SHA-256, salt: {salt}, passwordHash: "{hashed}" }}'
+    return f"httpServer:\n  authentication:\n    basic: {account}\n"
 
 
 def _password(file: Path) -> str:

@@ -44,7 +44,16 @@ def main(part: str) -> None:
     }
     lines = [f"{name} {value}" for name, value in options.items()]
     (configuration / "spark-defaults.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if part == "driver":
+        write_exporter(configuration, Path(os.environ["SPARK_METRICS_ACCESS_FILE"]))
     become(part)
+
+
+def write_exporter(configuration: Path, access: Path) -> None:
+    """What the exporter in the driver's JVM tells, and to whom: `jmx-exporter.yml`."""
+    parts = (Path(__file__).with_name("jmx-exporter.yml"), access)
+    whole = "".join(part.read_text(encoding="utf-8") for part in parts)
+    (configuration / "jmx-exporter.yml").write_text(whole, encoding="utf-8")
 
 
 def become(part: str) -> None:

@@ -149,6 +149,9 @@ print(urllib.request.urlopen("%s", timeout=5).status)
         ("telemetry", HTTP % "http://ingest:9101/metrics", "401"),
         ("telemetry", HTTP % "http://stream:9102/metrics", "401"),
         ("telemetry", HTTP % "http://dashboard:9103/metrics", "401"),
+        ("telemetry", HTTP % "http://kafka:9105/metrics", "401"),
+        ("telemetry", HTTP % "http://stream:9106/metrics", "401"),
+        ("telemetry", HTTP % "http://postgres-exporter:9187/metrics", "401"),
     ],
 )
 def test_inner_ports_refuse_strangers(deployment, network, program, refusal):

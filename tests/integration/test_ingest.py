@@ -19,7 +19,7 @@ from ops.local.processes import stop, wait_until
 from services.common.message import parse_message
 from services.ingest.errors import ANSWERS
 from tests.otlp import Receiver
-from tests.scrape import assert_refuses_strangers
+from tests.scrape import assert_refuses_strangers, assert_tells_strangers_that_it_lives
 
 PAYLOADS = sorted((Path(__file__).parents[1] / "payloads").glob("*.json"))
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -362,6 +362,7 @@ def test_workers_count_together(kafka, new_ingest):
 def test_metrics_need_their_password(ingest):
     """The port answers a stranger only that ingest lives."""
     assert_refuses_strangers(ingest.metrics_port)
+    assert_tells_strangers_that_it_lives(ingest.metrics_port)
 
 
 def test_sigterm_finishes_what_has_begun(kafka, new_ingest):

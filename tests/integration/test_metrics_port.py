@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from services.common import metrics_port
-from tests.scrape import PASSWORD, assert_refuses_strangers, scrape
+from tests.scrape import PASSWORD, assert_refuses_strangers, assert_tells_strangers_that_it_lives, scrape
 
 
 @contextlib.contextmanager
@@ -25,6 +25,7 @@ def test_strangers_are_refused():
     """Metrics are for who has the password; that the process lives is for everybody."""
     with served(PASSWORD) as (_, port):
         assert_refuses_strangers(port)
+        assert_tells_strangers_that_it_lives(port)
         assert "answer 42.0" in scrape(port)[2]
 
 

@@ -12,11 +12,21 @@ import pytest
 from confluent_kafka import Producer
 
 from ops.local.libraries import LIBRARIES, collect
+from ops.local.monitoring import jvm_agent
 from ops.local.processes import REPOSITORY
+from ops.secrets.__main__ import jvm_access
+from ops.spark.start import write_exporter
 from services.common.database import connect
 from services.stream.check import NAMES
 from tests.ports import free_ports
-from tests.scrape import assert_refuses_strangers, password_file, scrape, told
+from tests.scrape import (
+    PASSWORD,
+    assert_refuses_strangers,
+    assert_tells_strangers_that_it_lives,
+    password_file,
+    scrape,
+    told,
+)
 
 START_WITHIN_S = 90
 NOW_NS = time.time_ns()
@@ -25,8 +35,8 @@ NOW_NS = time.time_ns()
 class Stream:
     """`python -m services.stream`, started and stopped by a test."""
 
-    def __init__(self, environment, port, log):
-        self.environment, self.port, self.log = environment, port, log
+    def __init__(self, environment, port, jvm_port, log):
+        self.environment, self.port, self.jvm_port, self.log = environment, port, jvm_port, log
         self.process = None
 
     def start(self, **changes):
@@ -72,21 +82,31 @@ def postgres(own_postgres):
     return own_postgres
 
 
+def exporter(directory, port):
+    """The option of Java that loads the exporter with what the deployment tells it: whom to answer, too."""
+    (directory / "jvm-access.yml").write_text(jvm_access(PASSWORD))
+    write_exporter(directory, directory / "jvm-access.yml")
+    agent, _, _ = jvm_agent("spark", port).rpartition(":")
+    return f"{agent}:{directory / 'jmx-exporter.yml'}"
+
+
 @pytest.fixture(scope="module")
 def stream(kafka, postgres, directory):
     """A stream that is not started yet; killed at the end if a test left it running."""
     collect(REPOSITORY / "ops" / "spark", LIBRARIES / "spark")
-    [port] = free_ports(1)
+    collect(REPOSITORY / "ops" / "kafka" / "exporter", LIBRARIES / "exporter")
+    port, jvm_port = free_ports(2)
     environment = kafka.environment("stream") | postgres.environment("stream_writer")
     environment |= {
         "CHECKPOINT_DIR": str(directory / "checkpoint"),
         "SPARK_JARS_DIR": str(LIBRARIES / "spark"),
         "STREAM_METRICS_PORT": str(port),
         "METRICS_PASSWORD_FILE": password_file(directory),
+        "SPARK_DRIVER_JAVA_OPTIONS": exporter(directory, jvm_port),
         "STREAM_HOUSEKEEPING_S": "1",
         "LOG_FORMAT": "text",
     }
-    made = Stream(environment, port, directory / "stream.log")
+    made = Stream(environment, port, jvm_port, directory / "stream.log")
     yield made
     if made.process and made.process.poll() is None:
         made.end(signal.SIGKILL)
@@ -199,6 +219,13 @@ def test_metrics_tell_what_happened(stream):
 def test_metrics_need_their_password(stream):
     """The port answers a stranger only that the stream lives."""
     assert_refuses_strangers(stream.port)
+    assert_tells_strangers_that_it_lives(stream.port)
+
+
+def test_metrics_of_the_jvm_need_it_too(stream):
+    """The exporter in the driver's JVM answers nobody else."""
+    assert_refuses_strangers(stream.jvm_port)
+    assert any(line.startswith("jvm_memory_used_bytes") for line in told(stream.jvm_port))
 
 
 def test_restart_goes_on_where_it_was(stream, publish, query):

@@ -5,12 +5,14 @@ import re
 
 import pytest
 
+from ops.secrets.__main__ import SIGNED_IN
 from services.common.database import DatabaseSettings
 from services.dashboard.settings import DashboardDatabaseSettings, DashboardSettings
 from services.ingest.settings import IngestSettings
 from services.stream.settings import KeepSettings, RuleSettings, StreamSettings
 from tests.compose_file import REPOSITORY, load, mebibytes, settings, targets_with_health_check, variables
 
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
 PRODUCTION, DEVELOPMENT = "compose.prod.yml", "compose.dev.yml"
 COMPOSE = load(PRODUCTION)
 SERVICES = COMPOSE["services"]
@@ -170,6 +172,22 @@ def test_no_secret_in_the_environment(name):
             assert source == ("./secrets/own" if name == "edge" else f"./secrets/services/{own}")
         assert mode == ["ro"] or not source.startswith(".") or name == "secrets"
         assert "docker.sock" not in volume
+
+
+@pytest.mark.parametrize("name", SIGNED_IN)
+def test_who_is_of_prometheus_family_asks_for_a_password(name):
+    """Each is told where the hashes are, in the directory that only it mounts."""
+    assert "--web.config.file=/run/secrets/web.yml" in SERVICES[name]["command"]
+
+
+def test_exporters_of_jvms_read_what_tells_them_whom_to_answer():
+    """The configuration that is put together at the start of the container, not the one of the image."""
+    kafka, spark = SERVICES["kafka"]["environment"]["KAFKA_OPTS"], SERVICES["stream"]["environment"]
+    written = re.search(r"cat jmx-exporter.yml /run/secrets/jvm-access.yml > (\S+)", DOCKERFILE)[1]
+    assert kafka.endswith(f"=9105:{written}")
+    configuration = re.search(r"SPARK_CONF_DIR=(\S+)", DOCKERFILE)[1]
+    assert spark["SPARK_DRIVER_JAVA_OPTIONS"].endswith(f"=9106:{configuration}/jmx-exporter.yml")
+    assert spark["SPARK_METRICS_ACCESS_FILE"] == "/run/secrets/jvm-access.yml"
 
 
 def test_every_variable_has_a_default():

@@ -118,13 +118,43 @@ def test_renewal_makes_one_certificate_again(tmp_path):
     assert changed - ends == {"authority/ingest.pem", "services/ingest/client.pem"}
 
 
-def test_rotation_makes_one_password_again(tmp_path):
-    """And what is made from it: the hash by which Prometheus knows it."""
+HASHED_AT = ("postgres-exporter", "node-exporter", "blackbox-exporter")
+
+
+@pytest.mark.parametrize(
+    ("password", "made_from_it"),
+    [
+        ("prometheus", {"grafana/prometheus", "prometheus/prometheus", "prometheus/web.yml"}),
+        (
+            "metrics",
+            {f"{name}/metrics" for name in ("ingest", "stream", "dashboard", "prometheus", "grafana")}
+            | {f"{name}/web.yml" for name in HASHED_AT}
+            | {f"{name}/jvm-access.yml" for name in ("kafka", "stream")},
+        ),
+    ],
+)
+def test_rotation_makes_one_password_again(tmp_path, password, made_from_it):
+    """And what is made from it: the hashes by which others know it."""
     assert make(tmp_path)[0] == 0
     before = contents(tmp_path)
-    assert make(tmp_path, "--rotate", "prometheus")[0] == 0
+    assert make(tmp_path, "--rotate", password)[0] == 0
     changed = {str(name) for name, content in contents(tmp_path).items() if before.get(name) != content}
-    assert changed == {
-        "passwords/prometheus", "passwords/prometheus.bcrypt", "services/grafana/prometheus",
-        "services/prometheus/prometheus", "services/prometheus/web.yml",
-    }  # fmt: skip
+    own = {f"passwords/{password}", f"passwords/{password}.bcrypt"}
+    assert changed == own | {f"services/{file}" for file in made_from_it}
+
+
+def test_who_only_checks_the_password_of_the_metrics_knows_its_hash_alone(directory):
+    """Exporters of others could not ask each other."""
+    secret = (directory / "passwords" / "metrics").read_text()
+    for name in (*HASHED_AT, "kafka"):
+        assert not [file.name for file in (directory / "services" / name).iterdir() if secret in file.read_text()]
+
+
+@pytest.mark.parametrize("name", ["kafka", "spark"])
+def test_exporter_of_a_jvm_is_told_what_to_tell_and_to_whom(directory, name):
+    """The checked-in configuration and what is made of the password are one document together."""
+    told = (REPOSITORY / "ops" / name / "jmx-exporter.yml").read_text(encoding="utf-8")
+    access = (directory / "services" / {"spark": "stream"}.get(name, name) / "jvm-access.yml").read_text()
+    whole = yaml.safe_load(told + access)
+    assert whole.keys() == {"includeObjectNames", "rules", "httpServer"}
+    assert whole["httpServer"]["authentication"]["basic"]["username"] == metrics_port.USER

@@ -9,7 +9,7 @@ from services.common.database import connect
 from services.dashboard import users
 from tests.integration.dashboard.conftest import VIEWER_PASSWORD
 from tests.integration.dashboard.served import OPERATOR, Dashboard, cookie_of, wait_for
-from tests.scrape import assert_refuses_strangers
+from tests.scrape import assert_refuses_strangers, assert_tells_strangers_that_it_lives
 
 CLOSED = [
     "/", "/history", "/sessions", "/phones", "/account", "/nothing-here", "/metrics", "/exports/1", "/static/x",
@@ -218,6 +218,7 @@ def test_sign_ins_are_told(cluster, dashboard, operator):
 def test_metrics_need_their_password(dashboard):
     """The port answers a stranger only that the dashboard lives."""
     assert_refuses_strangers(dashboard.metrics_port)
+    assert_tells_strangers_that_it_lives(dashboard.metrics_port)
 
 
 def test_the_log_cannot_be_changed(cluster):
