@@ -27,6 +27,8 @@ class Edge:
     dashboard_port: int
     read_body: str
     patience: str = "4s"  # with a service that does not take connections
+    metrics_access: str = "bind 127.0.0.1"
+    """Who may ask for the metrics, in a line of the Caddyfile."""
 
     @property
     def url(self) -> str:
@@ -54,13 +56,14 @@ class Edge:
             "EDGE_HTTP_PORT": str(self.http_port),
             "EDGE_HTTPS_PORT": str(self.https_port),
             "EDGE_METRICS_PORT": str(self.metrics_port),
+            "EDGE_METRICS_ACCESS": self.metrics_access,
             "EDGE_INGEST": "127.0.0.1",
             "EDGE_INGEST_PORT": str(self.ingest_port),
             "EDGE_DASHBOARD": f"127.0.0.1:{self.dashboard_port}",
             "EDGE_READ_BODY": self.read_body,
             "EDGE_PATIENCE": self.patience,
         }
-        if _version() < (2, 7):
+        if version() < (2, 7):
             environment["EDGE_BUFFERING"] = _OLD_BUFFERING
         arguments = ["caddy", "run", "--config", str(_CONFIGURATION), "--adapter", "caddyfile"]
         return Command(arguments, environment)
@@ -74,7 +77,7 @@ class Edge:
         return self.directory / "caddy" / "pki" / "authorities" / "local"
 
 
-def _version() -> tuple[int, ...]:
+def version() -> tuple[int, ...]:
     """Of Caddy; one that was built by hand does not know its own and is taken for a new one."""
     told = subprocess.run(["caddy", "version"], check=False, capture_output=True, text=True).stdout
     numbers = told.split()[:1] or [""]

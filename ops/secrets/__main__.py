@@ -48,6 +48,7 @@ SERVICES: Final = {
     ),
     "roles": Service(999, _CA, {name: name for name in ("postgres", *ROLES)}),
     "migrate": Service(10005, _CA, {"database": "owner"}),
+    "edge": Service(10006),
     "ingest": Service(10001, _CA | {"client.pem": "ingest.pem"}, {"database": "ingest_reader", "metrics": "metrics"}),
     "tokens": Service(10001, _CA, {"database": "dashboard"}),
     "stream": Service(
@@ -156,6 +157,8 @@ def write_derived(directory: Path, edge_name: str) -> None:
     access = jvm_access(_password(directory / "passwords" / METRICS))
     for name in JVMS:
         _write(directory / "services" / name / "jvm-access.yml", access, SERVICES[name].user)
+    edge = edge_access(_bcrypt(directory / "passwords" / METRICS))
+    _write(directory / "services" / "edge" / "metrics-access", edge, SERVICES["edge"].user)
     nobody = SERVICES["node-exporter"].user
     ends = (directory / "authority" / "certificates.prom").read_text()
     _write(directory / "services" / "node-exporter" / "certificates.prom", ends, nobody)
@@ -169,6 +172,11 @@ def jvm_access(password: str) -> str:
     hashed = hashlib.sha256(f"{salt}:{password}".encode()).hexdigest()
     account = f'{{ username: {METRICS}, algorithm: SHA-256, salt: {salt}, passwordHash: "{hashed}" }}'
     return f"httpServer:\n  authentication:\n    basic: {account}\n"
+
+
+def edge_access(hashed: str) -> str:
+    """The lines of the Caddyfile by which its port of metrics asks for the password."""
+    return f"@asked not path /livez\nbasic_auth @asked {{\n\t{METRICS} {hashed}\n}}\n"
 
 
 def _password(file: Path) -> str:

@@ -146,6 +146,7 @@ print(urllib.request.urlopen("%s", timeout=5).status)
         ("data", POSTGRES % "disable", "no pg_hba.conf entry"),
         ("telemetry", HTTP % "http://prometheus:9090/api/v1/query?query=up", "401"),
         ("telemetry", HTTP % "http://alertmanager:9093/api/v2/alerts", "401"),
+        ("telemetry", HTTP % "http://edge:9104/metrics", "401"),
         ("telemetry", HTTP % "http://ingest:9101/metrics", "401"),
         ("telemetry", HTTP % "http://stream:9102/metrics", "401"),
         ("telemetry", HTTP % "http://dashboard:9103/metrics", "401"),

@@ -1,6 +1,8 @@
 """Real dependencies on free ports and in directories of their own, started by what `make run` uses."""
 
 import shutil
+import subprocess
+import sys
 import tempfile
 import uuid
 from functools import partial
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ops.local.certificates import make_certificates
+from ops.local.processes import REPOSITORY
 from services.common.database import connect
 from services.stream.store import prepare
 from tests.integration.storing import Partition
@@ -29,6 +32,14 @@ def certificates(directory):
     """The directory with the certificates of all principals."""
     make_certificates(directory / "certificates")
     return directory / "certificates"
+
+
+@pytest.fixture(scope="session")
+def secrets(directory):
+    """The directory with all that the deployment makes of secrets."""
+    made = directory / "secrets-of-the-deployment"
+    subprocess.run([sys.executable, "-m", "ops.secrets", "--directory", str(made)], check=True, cwd=REPOSITORY)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -8,15 +8,15 @@ import ssl
 import statistics
 import threading
 import time
-import urllib.request
 from contextlib import ExitStack, closing
 
 import pytest
 from ingest_server import JSON, TOKEN, Ingest, message, numbers_of, read_topic
 
-from ops.local.edge import Edge
+from ops.local.edge import Edge, version
 from ops.local.processes import last_lines, start, stop, wait_until
 from tests.ports import free_ports
+from tests.scrape import assert_refuses_strangers, scrape, told
 
 NAME = "phones.local"
 READ_BODY_S = 4
@@ -32,13 +32,22 @@ def ingest(directory, postgres, kafka):
 
 
 @pytest.fixture(scope="module")
-def edge(directory, ingest):
+def metrics_access(directory, secrets):
+    """What the deployment tells the edge of who may ask for its metrics, in the words of the Caddy that is here."""
+    text = (secrets / "services" / "edge" / "metrics-access").read_text()
+    file = directory / "metrics-access"
+    file.write_text(text if version() >= (2, 8) else text.replace("basic_auth", "basicauth"))
+    return f"import {file}"
+
+
+@pytest.fixture(scope="module")
+def edge(directory, ingest, metrics_access):
     """Caddy before ingest, with nothing where the dashboard should be; `log_file` is its log."""
     http_port, https_port, metrics_port, nobody = free_ports(4)
     running = Edge(
         directory=directory / "edge", name=NAME, http_port=http_port, https_port=https_port,
         metrics_port=metrics_port, ingest_port=ingest.port, dashboard_port=nobody,
-        read_body=f"{READ_BODY_S}s", patience="500ms",
+        read_body=f"{READ_BODY_S}s", patience="500ms", metrics_access=metrics_access,
     )  # fmt: skip
     running.prepare()
     log_file = directory / "edge.log"
@@ -130,8 +139,16 @@ def test_what_is_for_the_inside_is_not_outside(edge, path):
     """Metrics and health are not behind the public name, but on a port of their own."""
     with connect(edge) as connection:
         assert ask(connection, "GET", path)[0].status == 404
-    with urllib.request.urlopen(f"http://127.0.0.1:{edge.metrics_port}/metrics", timeout=5) as answer:
-        assert "caddy_http_requests_total" in answer.read().decode()
+
+
+def test_metrics_need_their_password(edge, secrets):
+    """Of all that the inner port has, a stranger hears only that the edge lives."""
+    password = (secrets / "passwords" / "metrics").read_text()
+    assert_refuses_strangers(edge.metrics_port, password)
+    assert any(line.startswith("caddy_http_requests_total{") for line in told(edge.metrics_port, password))
+    for path in ("/", "/METRICS", "/%6detrics", "//metrics", "/livez/", "/livez/../metrics"):
+        assert scrape(edge.metrics_port, path, password=None)[0] == 401
+    assert scrape(edge.metrics_port, "/livez", password=None)[::2] == (200, "ok")
 
 
 def test_root_certificate_can_be_fetched(edge):

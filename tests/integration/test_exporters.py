@@ -1,23 +1,15 @@
 """Exporters of others with what `ops.secrets` makes for them."""
 
 import subprocess
-import sys
 
 import pytest
 
 from ops.local.monitoring import NODE_EXPORTER
-from ops.local.processes import REPOSITORY, Command, last_lines, start, stop, wait_until
+from ops.local.processes import Command, last_lines, start, stop, wait_until
 from ops.local.reach import accepts_connections
 from tests.compose_file import load
 from tests.ports import free_ports
 from tests.scrape import assert_refuses_strangers
-
-
-@pytest.fixture(scope="module")
-def secrets(directory):
-    made = directory / "secrets-of-the-deployment"
-    subprocess.run([sys.executable, "-m", "ops.secrets", "--directory", str(made)], check=True, cwd=REPOSITORY)
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -174,6 +174,16 @@ def test_no_secret_in_the_environment(name):
         assert "docker.sock" not in volume
 
 
+def test_edge_reads_who_may_ask_for_its_metrics():
+    """From a file that is made for it; without it the edge does not start."""
+    configuration = (REPOSITORY / "ops" / "edge" / "Caddyfile").read_text(encoding="utf-8")
+    file = re.search(r"{\$EDGE_METRICS_ACCESS:import (\S+)}", configuration)[1]
+    assert file == "/run/edge/metrics-access"
+    assert "./secrets/services/edge:/run/edge:ro" in SERVICES["edge"]["volumes"]
+    assert "EDGE_METRICS_ACCESS" not in SERVICES["edge"]["environment"]
+    assert SERVICES["edge"]["depends_on"] == {"secrets": {"condition": "service_completed_successfully"}}
+
+
 @pytest.mark.parametrize("name", SIGNED_IN)
 def test_who_is_of_prometheus_family_asks_for_a_password(name):
     """Each is told where the hashes are, in the directory that only it mounts."""

@@ -40,7 +40,7 @@ def test_every_mounted_directory_is_made_for_the_user_of_its_service():
     """What a container mounts as its secrets is made, and owned by whom the container runs as."""
     for name, service in COMPOSE.items():
         for volume in service.get("volumes", []):
-            if match := re.fullmatch(r"\./secrets/services/(\S+):/run/secrets:ro", volume):
+            if match := re.fullmatch(r"\./secrets/services/(\S+):/run/(secrets|edge):ro", volume):
                 assert service["user"] == f"{SERVICES[match[1]].user}:{SERVICES[match[1]].user}", name
 
 
@@ -129,7 +129,7 @@ HASHED_AT = ("postgres-exporter", "node-exporter", "blackbox-exporter")
             "metrics",
             {f"{name}/metrics" for name in ("ingest", "stream", "dashboard", "prometheus", "grafana")}
             | {f"{name}/web.yml" for name in HASHED_AT}
-            | {f"{name}/jvm-access.yml" for name in ("kafka", "stream")},
+            | {"edge/metrics-access", "kafka/jvm-access.yml", "stream/jvm-access.yml"},
         ),
     ],
 )
@@ -146,7 +146,7 @@ def test_rotation_makes_one_password_again(tmp_path, password, made_from_it):
 def test_who_only_checks_the_password_of_the_metrics_knows_its_hash_alone(directory):
     """Exporters of others could not ask each other."""
     secret = (directory / "passwords" / "metrics").read_text()
-    for name in (*HASHED_AT, "kafka"):
+    for name in (*HASHED_AT, "kafka", "edge"):
         assert not [file.name for file in (directory / "services" / name).iterdir() if secret in file.read_text()]
 
 
