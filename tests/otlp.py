@@ -29,9 +29,12 @@ class Span:
 
 
 class Receiver:
-    """A server on loopback; `status` is what it answers, `hold` makes it take requests and answer none."""
+    """A server on loopback; `status` is what it answers, `hold` makes it take requests and answer none.
 
-    def __init__(self, port=0):
+    With a context of TLS it is spoken to over https.
+    """
+
+    def __init__(self, port=0, context=None):
         self.status = 200
         self.requests = 0
         self._spans = []
@@ -40,6 +43,9 @@ class Receiver:
         self._changed = threading.Condition()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
+        self._scheme = "https" if context else "http"
+        if context:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def __enter__(self):
         threading.Thread(target=self._server.serve_forever, name="otlp", daemon=True).start()
@@ -53,7 +59,7 @@ class Receiver:
     @property
     def endpoint(self):
         """For OTEL_EXPORTER_OTLP_ENDPOINT."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def hold(self):
         self._answering.clear()

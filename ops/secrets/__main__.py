@@ -18,7 +18,9 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 MAKE_CERTIFICATES: Final = Path(__file__).parents[1] / "kafka-ssl" / "make-certificates"
-CERTIFICATES: Final = ("broker", "admin", "ingest", "stream", "postgres")
+CERTIFICATES: Final = (
+    "broker", "admin", "ingest", "stream", "postgres", "tempo", "dashboard", "grafana", "prometheus"
+)  # fmt: skip
 ROLES: Final = ("owner", "stream_writer", "ingest_reader", "dashboard", "grafana_reader", "exporter")
 METRICS: Final = "metrics"
 """The user that Prometheus is wherever it asks for metrics."""
@@ -57,19 +59,24 @@ SERVICES: Final = {
     ),
     "spark-master": Service(10002, {}, {"spark": "spark"}),
     "dashboard": Service(
-        10003, _CA, {"database": "dashboard", "first_operator": "first_operator", "metrics": "metrics"}
+        10003, _CA | {"client.pem": "dashboard.pem"},
+        {"database": "dashboard", "first_operator": "first_operator", "metrics": "metrics"},
     ),
     "users": Service(10003, _CA, {"database": "owner"}),
     "backup": Service(999, _CA, {"superuser": "postgres"}),
     "grafana": Service(
-        472, _CA,
+        472, _CA | {"client.pem": "grafana.pem"},
         {
             "admin": "grafana", "database": "grafana_reader", "prometheus": "prometheus",
             "alertmanager": "alertmanager", "metrics": "metrics",
         },
     ),
-    "prometheus": Service(65534, {}, {name: name for name in ("prometheus", "alertmanager", "metrics")}),
+    "prometheus": Service(
+        65534, _CA | {"client.pem": "prometheus.pem"},
+        {name: name for name in ("prometheus", "alertmanager", "metrics")},
+    ),
     "alertmanager": Service(65534, {}, {"alertmanager": "alertmanager"}),
+    "tempo": Service(10001, _CA | {"server.pem": "tempo.pem"}),
     "postgres-exporter": Service(65534, _CA, {"database": "exporter"}),
     "node-exporter": Service(65534),
     "blackbox-exporter": Service(65534),
@@ -128,6 +135,7 @@ def make_certificates(authority: Path, days: int) -> str:
     """All certificates, for the names of the services; returns a line for each. Raises `SecretsError`."""
     command = [str(MAKE_CERTIFICATES), "--directory", str(authority), "--days", str(days)]
     command += ["--broker-names", "kafka,localhost,127.0.0.1", "--postgres-names", "postgres,localhost,127.0.0.1"]
+    command += ["--tempo-names", "tempo,localhost,127.0.0.1"]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     if result.returncode:
         raise SecretsError(result.stderr.strip())

@@ -9,7 +9,8 @@ import pytest
 from ops.local.processes import REPOSITORY
 
 PROGRAM = REPOSITORY / "ops" / "kafka-ssl" / "make-certificates"
-PRINCIPALS = ["broker.pem", "admin.pem", "ingest.pem", "stream.pem", "postgres.crt"]
+CLIENTS = ["admin.pem", "ingest.pem", "stream.pem", "dashboard.pem", "grafana.pem", "prometheus.pem"]
+PRINCIPALS = ["broker.pem", "tempo.pem", *CLIENTS, "postgres.crt"]
 
 
 def make(directory, *options):
@@ -49,6 +50,8 @@ def test_certificate_is_signed_by_the_authority(made, name):
         ("broker.pem", "sslclient"),
         ("ingest.pem", "sslclient"),
         ("postgres.crt", "sslserver"),
+        ("tempo.pem", "sslserver"),
+        ("grafana.pem", "sslclient"),
     ],
 )
 def test_certificate_serves_its_purpose(made, name, usage):
@@ -56,7 +59,10 @@ def test_certificate_serves_its_purpose(made, name, usage):
     openssl("verify", "-purpose", usage, "-CAfile", made / "ca.crt", made / name)
 
 
-@pytest.mark.parametrize(("name", "usage"), [("ingest.pem", "sslserver"), ("postgres.crt", "sslclient")])
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [(name, "sslserver") for name in CLIENTS] + [("postgres.crt", "sslclient"), ("tempo.pem", "sslclient")],
+)
 def test_certificate_serves_no_other_purpose(made, name, usage):
     """A client's certificate cannot pose as a server, nor PostgreSQL's as a client."""
     with pytest.raises(subprocess.CalledProcessError):

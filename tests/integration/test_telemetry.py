@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import ssl
 import time
 import tracemalloc
 from contextlib import suppress
@@ -14,6 +15,7 @@ from services.common import logs
 from services.common.telemetry import UNRECORDED, SpanKind, Tracing, current_span
 from services.dashboard import metrics
 from services.dashboard.traces import register
+from tests.compose_file import load
 from tests.otlp import Receiver
 from tests.ports import free_ports
 
@@ -66,6 +68,33 @@ def test_a_trace_arrives_as_it_was_made(tracing, receiver):
     assert child.attributes == {"messaging.system": "kafka"}
     assert handed_on.split("-")[1:3] == [child.trace_id, child.span_id]
     assert parent.start_ns <= child.start_ns <= child.end_ns <= parent.end_ns
+
+
+@pytest.fixture
+def secure_receiver(certificates, monkeypatch):
+    """One that wants a certificate, as Tempo does in the deployment."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # would count more than the exporter's own setting
+        monkeypatch.delenv(name, raising=False)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "ca.crt")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(certificates / "tempo.pem")
+    with Receiver(context=context) as running:
+        yield running
+
+
+@pytest.mark.parametrize("principal", ["ingest", "stream", "dashboard"])
+def test_traces_arrive_where_a_certificate_is_asked_for(tracing, certificates, secure_receiver, principal):
+    """Each service shows the one that it has, by the variables of the deployment."""
+    environment = load("compose.prod.yml")["services"][principal]["environment"]
+    own = {"ca.crt": certificates / "ca.crt", "client.pem": certificates / f"{principal}.pem"}
+    variables = {
+        name: str(own[value.removeprefix("/run/secrets/")])
+        for name, value in environment.items()
+        if name.startswith("OTEL_") and value.startswith("/run/secrets/")
+    }
+    assert len(variables) == 3
+    request, _ = receive_and_publish(tracing(OTEL_EXPORTER_OTLP_ENDPOINT=secure_receiver.endpoint, **variables))
+    secure_receiver.await_spans(lambda: secure_receiver.spans(trace_id=request.trace_id)[1:], "both spans")
 
 
 def test_the_senders_trace_is_continued(tracing, receiver):

@@ -4,6 +4,7 @@ import dataclasses
 import re
 
 import pytest
+import yaml
 
 from ops.secrets.__main__ import SIGNED_IN
 from services.common.database import DatabaseSettings
@@ -163,8 +164,8 @@ def test_each_base_image_stands_once():
 @each_service
 def test_no_secret_in_the_environment(name):
     """Secrets come as files of the service's own directory, and nobody can write there."""
-    for variable in SERVICES[name].get("environment", {}):
-        assert not re.search(r"PASSWORD|PASS$|SECRET|TOKEN$|KEY$", variable) or variable.endswith(("_FILE", "__FILE"))
+    for variable, value in SERVICES[name].get("environment", {}).items():
+        assert not re.search(r"PASSWORD|PASS(_|$)|SECRET|TOKEN$|KEY$", variable) or value.startswith("/run/secrets/")
     for volume in SERVICES[name].get("volumes", []):
         source, target, *mode = volume.rsplit(":", 2) if volume.endswith(":ro") else volume.rsplit(":", 1)
         if target == "/run/secrets":
@@ -172,6 +173,24 @@ def test_no_secret_in_the_environment(name):
             assert source == ("./secrets/own" if name == "edge" else f"./secrets/services/{own}")
         assert mode == ["ro"] or not source.startswith(".") or name == "secrets"
         assert "docker.sock" not in volume
+
+
+def test_tempo_answers_only_certificates():
+    """Spans and questions come over TLS with certificates of both sides; all else that listens is on loopback."""
+    told = yaml.safe_load((REPOSITORY / "ops" / "tempo" / "tempo.yml").read_text(encoding="utf-8"))
+    own = {"cert_file": "/run/secrets/server.pem", "key_file": "/run/secrets/server.pem"}
+    wanted = own | {"client_ca_file": "/run/secrets/ca.crt"}
+    assert told["distributor"]["receivers"].keys() == {"otlp"}
+    assert told["distributor"]["receivers"]["otlp"]["protocols"] == {
+        "http": {"endpoint": "0.0.0.0:4318", "tls": wanted}
+    }
+    assert told["server"]["http_tls_config"] == wanted | {"client_auth_type": "RequireAndVerifyClientCert"}
+    inner = told["internal_server"]
+    assert {told["server"]["grpc_listen_address"], inner["http_listen_address"], inner["grpc_listen_address"]} == {
+        "127.0.0.1"
+    }
+    assert f"http://127.0.0.1:{inner['http_listen_port']}/ready" in SERVICES["tempo"]["healthcheck"]["test"][-1]
+    assert SERVICES["dashboard"]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"] == "https://tempo:4318"
 
 
 def test_edge_reads_who_may_ask_for_its_metrics():

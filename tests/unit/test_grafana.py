@@ -96,4 +96,4 @@ def test_no_password_stands_in_the_configuration():
     """Every secret of a datasource comes from a file."""
     secrets = [value for source in SOURCES for value in source.get("secureJsonData", {}).values()]
     assert secrets
-    assert all(re.fullmatch(r"\$__file\{/run/secrets/\w+\}", secret) for secret in secrets)
+    assert all(re.fullmatch(r"\$__file\{/run/secrets/[\w.]+\}", secret) for secret in secrets)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,8 +16,6 @@ from tests.compose_file import REPOSITORY, load
 
 COMPOSE = load("compose.prod.yml")["services"]
 PROMETHEUS = yaml.safe_load((REPOSITORY / "ops" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
-OPEN_JOBS = {"tempo"}
-"""Where Prometheus shows nothing to be let in."""
 
 
 def make(directory, *options):
@@ -54,10 +53,14 @@ def test_every_secret_file_that_a_service_is_told_of_is_made(directory):
 
 
 @pytest.mark.parametrize("job", PROMETHEUS["scrape_configs"], ids=lambda job: job["job_name"])
-def test_prometheus_shows_a_password_wherever_it_asks(directory, job):
-    """One that it has been given, and in the name that the other side knows."""
-    if job["job_name"] in OPEN_JOBS:
-        assert "basic_auth" not in job
+def test_prometheus_shows_a_password_or_certificate_wherever_it_asks(directory, job):
+    """One that it has been given; a password in the name that the other side knows."""
+    if "tls_config" in job:
+        files = [Path(job["tls_config"][name]) for name in ("ca_file", "cert_file", "key_file")]
+        assert job["scheme"] == "https"
+        assert all(
+            (directory / "services" / "prometheus" / file.relative_to("/run/secrets")).is_file() for file in files
+        )
         return
     user, file = job["basic_auth"]["username"], job["basic_auth"]["password_file"]
     assert file == f"/run/secrets/{user}"
@@ -102,10 +105,9 @@ def test_each_service_knows_its_own_alone(directory):
     for password, may in (("owner", {"roles", "migrate", "users"}), ("postgres", {"roles", "postgres", "backup"})):
         secret = (directory / "passwords" / password).read_bytes()
         assert {name for name in SERVICES if secret in known[name]} == may
-    keys = {
-        name: (directory / "services" / name / "client.pem").read_bytes() for name in ("ingest", "stream", "topics")
-    }
-    assert len(set(keys.values())) == 3
+    clients = ("ingest", "stream", "topics", "dashboard", "grafana", "prometheus")
+    keys = {name: (directory / "services" / name / "client.pem").read_bytes() for name in clients}
+    assert len(set(keys.values())) == len(clients)
 
 
 def test_renewal_makes_one_certificate_again(tmp_path):
