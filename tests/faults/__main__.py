@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.faults.catalogue import APART, FAULTS, GROUPS
 from tests.faults.lab import Lab
-from tests.faults.run import Round
+from tests.faults.run import Round, total
 from tests.faults.schedule import make_schedule
 from tests.system.stack import REPOSITORY
 
@@ -42,9 +42,11 @@ def main():
             print(json.dumps(results[-1]), flush=True)
         lab.stack.stop()
     finally:
-        lab.keep_logs(REPOSITORY / "artefacts" / "faults")
+        lab.keep_logs(REPOSITORY / "artefacts" / f"faults-{arguments.seed}")
         lab.close()
         shutil.rmtree(directory, ignore_errors=True)
+    if len(results) > 1:
+        print("all rounds:", json.dumps(total(results)))
     wrong = [r["seed"] for r in results if not r["kept_the_promises"]]
     print(f"{sum(r['faults'] for r in results)} faults; seeds that broke a promise: {wrong or 'none'}")
     return int(bool(wrong))

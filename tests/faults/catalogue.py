@@ -15,7 +15,7 @@ from tests.faults.faults import (
     SecondStream,
     SpoilCheckpoint,
 )
-from tests.faults.network import Lose
+from tests.faults.network import CutInTransaction, Delay, Lose
 from tests.faults.poison import Poison
 
 KILLS = [
@@ -45,10 +45,8 @@ STREAMS = [
 ]
 PAUSED = ("ingest master", "ingest worker", "kafka", "postmaster", "backend", "driver", "jvm", "python worker")
 PAUSES = [Pause(f"pause {name} {seconds} s", SPARK_S, name, seconds) for name in PAUSED for seconds in (5, 30, 120)]
-RESTARTS = [
-    Restart(f"restart {target}", SPARK_S if target == "driver" else SERVER_S, target)
-    for target in ("kafka", "postmaster", "ingest master", "driver")
-]
+RESTARTED = ("kafka", "postmaster", "ingest master", "driver")
+RESTARTS = [Restart(f"restart {each}", SPARK_S if each == "driver" else SERVER_S, each) for each in RESTARTED]
 POSTGRES = [
     LockTables("postgres locked 60 s", SERVER_S, 60),
     OutOfConnections("postgres out of connections 30 s", SERVER_S, 30),
@@ -58,7 +56,9 @@ POISON = [Poison("poison records", SPARK_S)]
 _PORTS = {"kafka": "KAFKA_PORT", "postgres": "POSTGRES_PORT", "ingest": "INGEST_PORT"}
 NETWORK = [
     *(Lose(f"cut {part} {s} s", SPARK_S, port, s) for part, port in _PORTS.items() for s in (10, 120)),
+    CutInTransaction("cut postgres in a transaction 60 s", SPARK_S, "POSTGRES_PORT", 60),
     Lose("lossy kafka 60 s", SPARK_S, "KAFKA_PORT", 60, 0.01),
+    *(Delay(f"slow {part} 60 s", SPARK_S, port, 60, 0.1) for part, port in _PORTS.items()),
 ]
 GROUPS = {
     "kills": KILLS,

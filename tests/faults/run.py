@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import os
 import time
 from collections import Counter
 from random import Random
+from statistics import median
 
 from tests.faults.catalogue import FAULTS
 from tests.faults.faults import KillEverything
@@ -30,6 +32,9 @@ class Round:
     within_s: float = float("inf")
     recoveries: dict = dataclasses.field(default_factory=dict)
     over_bound: list = dataclasses.field(default_factory=list)
+    loads: list = dataclasses.field(default_factory=list)
+    under_way: list = dataclasses.field(default_factory=list)
+    """The faults whose recovery is waited for together with the next one's."""
 
     def run(self):
         """Send, hurt, heal, wait until quiet, compare; returns the figures."""
@@ -56,15 +61,19 @@ class Round:
         fault.inject(self.lab)
         healed = time.monotonic()
         fault.heal(self.lab)
+        self.under_way.append(fault)
         if step.overlap and not isinstance(fault, KillEverything):
             self.say(f"  {fault.name:<40} and on to the next")
             return
-        bound = fault.bound_s * self.patience
-        self.lab.await_whole(max(120, 4 * bound))  # beyond that it is a failure and not only late
+        together, self.under_way = self.under_way, []
+        name, bound = " + ".join(each.name for each in together), max(each.bound_s for each in together)
+        self.lab.await_whole(max(120, 4 * bound * self.patience))  # beyond that it is a failure and not only late
         seconds = round(time.monotonic() - healed, 1)
-        self.recoveries.setdefault(fault.name, []).append(seconds)
-        self.over_bound += [fault.name] if seconds > bound else []
-        self.say(f"  {fault.name:<40} works again after {seconds:5.1f} s (bound {bound:.0f})")
+        self.recoveries.setdefault(name, []).append(seconds)
+        self.over_bound += [name] if seconds > bound * self.patience else []
+        load, *_ = os.getloadavg()
+        self.loads.append(round(load, 1))
+        self.say(f"  {name:<40} works again after {seconds:5.1f} s (bound {bound:.0f}, load {load:.1f})")
 
     def _figures(self, record, drain_s):
         """What the round was, and what came of it."""
@@ -82,6 +91,32 @@ class Round:
             "differences": verdict.differences[:5],
             "seconds_to_recover": self.recoveries,
             "over_bound": self.over_bound,
+            "load": (min(self.loads, default=None), max(self.loads, default=None)),
             "seconds_to_drain": round(drain_s, 1),
             "kept_the_promises": bool(verdict),
         }
+
+
+def total(results):
+    """What several rounds were together. How long each fault took is told as number, median and most, in seconds."""
+    counts = ("faults", "posts", "acknowledged", "answered_503", "not_answered", "unanswered", "unanswered_stored")
+    took = {}
+    for result in results:
+        for name, seconds in result["seconds_to_recover"].items():
+            took.setdefault(name, []).extend(seconds)
+    alone = {name: seconds for name, seconds in took.items() if name in FAULTS}
+    return {
+        **{name: sum(result[name] for result in results) for name in (*counts, "lost", "doubled", "strange")},
+        "seconds_to_recover": {name: (len(s), median(s), max(s)) for name, s in sorted(alone.items())},
+        "beyond_their_bounds": {
+            name: [each for each in seconds if each > bound_of(name)]
+            for name, seconds in took.items()
+            if max(seconds) > bound_of(name)
+        },
+        "seconds_to_drain": [result["seconds_to_drain"] for result in results],
+    }
+
+
+def bound_of(name):
+    """The bound of a fault, or of several that were under way together: the longest of theirs."""
+    return max(FAULTS[each].bound_s for each in name.split(" + "))

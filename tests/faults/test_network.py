@@ -7,15 +7,17 @@ import sys
 
 import pytest
 
+from tests.faults.catalogue import NETWORK
 from tests.system.stack import REPOSITORY
 
 pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize("seed", [201])
-def test_network_cut_and_lossy(seed):
+def test_network_cut_slow_and_lossy(seed):
     """Through each network fault nothing acknowledged is lost or stored twice, and all parts are back in time."""
-    faults = [sys.executable, "-m", "tests.faults", "--only", "network", "--faults", "7", "--seed", str(seed)]
+    faults = [sys.executable, "-m", "tests.faults", "--only", "network", "--seed", str(seed)]
+    faults += ["--faults", str(len(NETWORK))]
     faults += ["--patience", os.environ.get("FAULTS_PATIENCE", "1")]
     shell = 'ip link set lo up && exec "$@"'
     command = ["unshare", "--net", "bash", "-c", shell, "faults", *faults]
