@@ -18,3 +18,9 @@ def _is_free(port):
         probe.bind(("127.0.0.1", port))
         return True
     return False
+
+
+def is_taken(port):
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

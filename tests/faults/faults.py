@@ -4,6 +4,7 @@
 chance comes from `lab.random` alone, so that a seed tells all of it.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import time
 from dataclasses import dataclass
 
 from tests.faults.lab import second_stream
-from tests.ports import free_ports
+from tests.ports import free_ports, is_taken
 from tests.processes import kill, runs, send
 from tests.system.stack import REPOSITORY, wait_until
 
@@ -167,16 +168,21 @@ class SecondStream(Fault):
         changes = {"STREAM_METRICS_PORT": str(port)}
         if not self.same_checkpoint:
             changes["CHECKPOINT_DIR"] = str(lab.directory / f"second-checkpoint-{port}")
-        with (lab.directory / "second-stream.log").open("ab") as log:
-            environment = second_stream(lab, **changes)
+        environment = second_stream(lab, **changes)
+        with (lab.stack.directory / "logs" / "second-stream.log").open("ab") as log:
             command = [sys.executable, "-m", "services.stream"]
             process = subprocess.Popen(
                 command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log, start_new_session=True
             )
         try:
+            wait_until(lambda: process.poll() is not None or is_taken(port), 120, "the second stream runs")
+            assert process.poll() is None, "the second stream has never run"
             process.wait(timeout=lab.random.uniform(25, 40))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            pass
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

@@ -197,6 +197,11 @@ PIDS = {
 
 
 def second_stream(lab, **changes):
-    """The environment of the running stream with `changes`, for another one beside it."""
+    """The environment of the running stream with `changes`, for another one beside it that is not the runner's.
+
+    Its JVM has no exporter: the port is the first one's.
+    """
     [driver] = lab.await_pids("driver")
-    return os.environ | environment_of(driver) | changes
+    environment = os.environ | environment_of(driver)
+    del environment["SENSOR_STREAM_PART"], environment["SPARK_DRIVER_JAVA_OPTIONS"]
+    return environment | changes

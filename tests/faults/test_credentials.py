@@ -1,6 +1,5 @@
 """Who shows the wrong certificate, role or password is refused, and the log says so in its last line."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -76,7 +75,7 @@ def test_stream_is_refused(lab, change, cause):
     checkpoint = lab.directory / "refused"
     shutil.rmtree(checkpoint, ignore_errors=True)
     changes = {"STREAM_METRICS_PORT": str(port), "CHECKPOINT_DIR": str(checkpoint), "LOG_FORMAT": "text"}
-    environment = os.environ | second_stream(lab, **changes, **change(lab))
+    environment = second_stream(lab, **changes, **change(lab))
     command = [sys.executable, "-m", "services.stream"]
     result = subprocess.run(
         command, check=False, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
