@@ -23,7 +23,7 @@ def main():
     arguments = parse()
     names = [fault.name for fault in FAULTS.values() if chosen(fault, arguments.only)]
     schedules = {
-        seed: make_schedule(seed, names, arguments.faults)
+        seed: make_schedule(seed, names, arguments.faults, arguments.pause)
         for seed in range(arguments.seed, arguments.seed + arguments.rounds)
     }
     for seed, steps in schedules.items():
@@ -57,6 +57,7 @@ def parse():
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next ones count on")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--faults", type=int, default=8, help="faults per round")
+    parser.add_argument("--pause", type=float, default=8.0, help="seconds between two faults at most")
     parser.add_argument("--phones", type=int, default=3)
     parser.add_argument(
         "--only", default="kills,points", help=f"groups ({', '.join(GROUPS | APART)}) or names, with commas"

@@ -12,7 +12,7 @@ class Step(NamedTuple):
     overlap: bool
 
 
-def make_schedule(seed, names, count, overlapping=0.2):
+def make_schedule(seed, names, count, longest_pause_s=8, overlapping=0.2):
     """`count` steps over the faults `names`: each of them comes once before any comes again."""
     random = Random(f"schedule {seed}")
     steps, left = [], []
@@ -20,5 +20,5 @@ def make_schedule(seed, names, count, overlapping=0.2):
         if not left:
             left = sorted(names)
             random.shuffle(left)
-        steps.append(Step(round(random.uniform(1, 8), 1), left.pop(), random.random() < overlapping))
+        steps.append(Step(round(random.uniform(1, longest_pause_s), 1), left.pop(), random.random() < overlapping))
     return steps
