@@ -30,12 +30,18 @@ class OutOfConnections(Fault):
     seconds: float
 
     def inject(self, lab):
-        with contextlib.ExitStack() as stack:
-            with contextlib.suppress(psycopg2.OperationalError):
-                for _ in range(200):
-                    stack.enter_context(contextlib.closing(lab.stack.database("dashboard")))
+        with contextlib.ExitStack() as taken:
+            self._take_all(lab, taken)
             send(lab.pids("python worker"), signal.SIGKILL)
-            time.sleep(self.seconds)  # the fault itself
+            end = time.monotonic() + self.seconds
+            while time.monotonic() < end:  # the fault itself
+                self._take_all(lab, taken)  # those that become free
+                time.sleep(0.02)
+
+    def _take_all(self, lab, taken):
+        with contextlib.suppress(psycopg2.OperationalError):
+            while True:
+                taken.enter_context(contextlib.closing(lab.stack.database("dashboard")))
 
 
 @dataclass(frozen=True)
