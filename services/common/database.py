@@ -35,5 +35,7 @@ def connect(settings: DatabaseSettings, application: str, statement_timeout_s: f
         connect_timeout=5,
         tcp_user_timeout=30_000,  # ms: a peer that vanished is noticed in the middle of a transaction
         keepalives_idle=10,
+        keepalives_interval=5,  # the kernel's 75 s would be waited for before the 30 s count
+        keepalives_count=4,
         options=f"-c timezone=UTC -c statement_timeout={int(statement_timeout_s * 1000)}",
     )
