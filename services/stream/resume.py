@@ -2,6 +2,9 @@
 
 Kafka deletes records by age, read or not. If it has deleted some that the checkpoint still waits for, the stream does
 not start, says how many they are, and waits for an operator to accept that: no loss goes unnoticed.
+
+A topic that was made anew (Kafka's data was lost, a backup is restored beside an empty Kafka) counts from 0 again. The
+offsets that are stored of the one before then say nothing more, and are forgotten; messages are known by the ledger.
 """
 
 import argparse
@@ -15,15 +18,15 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import psycopg2
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from psycopg2.extensions import connection as Connection  # noqa: N812  # the class has a lower-case name
 
 from services.common.database import DatabaseSettings, connect
-from services.common.kafka import client_options
+from services.common.kafka import KafkaSettings, client_options
 from services.common.settings import SettingsError, load
 from services.stream import checkpoint
-from services.stream.check import Offsets, kafka_offsets
+from services.stream.check import KAFKA_TIMEOUT_S, Offsets, kafka_offsets
 from services.stream.settings import StreamSettings
 
 PATIENCE_S: Final = 60
@@ -33,6 +36,19 @@ log = logging.getLogger(__name__)
 
 _ASIDE = "%s: put aside as %s; reading Kafka from its oldest record, what is stored already counts as duplicates"
 
+_KNOWN: Final = """
+SELECT partition, upper(offsets), topic_id FROM partition_progress WHERE topic = %(topic)s ORDER BY partition FOR UPDATE
+"""
+_NOTE: Final = """
+INSERT INTO partition_progress AS known (
+    topic, partition, topic_id, offsets, records, messages, duplicates, quarantined,
+    readings, readings_stored, readings_duplicate, readings_quarantined)
+SELECT %(topic)s, partition, %(topic_id)s, '{}', 0, 0, 0, 0, 0, 0, 0, 0
+FROM unnest(%(partitions)s::integer[]) AS held (partition)
+ON CONFLICT (topic, partition) DO UPDATE SET
+    topic_id = EXCLUDED.topic_id,
+    offsets = CASE WHEN known.partition = ANY (%(forgotten)s::integer[]) THEN EXCLUDED.offsets ELSE known.offsets END
+"""
 
 _STORED: Final = """
 SELECT coalesce(sum(upper(part) - lower(part)), 0)
@@ -49,6 +65,13 @@ class Gap(NamedTuple):
     until: int
 
 
+class Held(NamedTuple):
+    """What Kafka holds of the topic, and the id that the topic got when it was made."""
+
+    topic_id: str
+    offsets: list[Offsets]
+
+
 class LossError(Exception):
     """Records were deleted before they were read. The text is one line that says how many and what to do."""
 
@@ -59,26 +82,52 @@ def prepare(settings: StreamSettings, connection: Connection) -> None:
     if fault := checkpoint.find_fault(directory):
         log.error(_ASIDE, f"the checkpoint is broken: {fault}", checkpoint.set_aside(directory))
     held = _held(settings)
-    if fault := find_other_topic(checkpoint.planned_offsets(directory, settings.topic), held):
-        log.error(_ASIDE, f"the checkpoint is of another topic: {fault}", checkpoint.set_aside(directory))
-    elif gaps := find_gaps(checkpoint.awaited_offsets(directory, settings.topic), held):
+    other = find_other_topic(checkpoint.planned_offsets(directory, settings.topic), held.offsets)
+    if forgotten := know_topic(connection, settings.topic, held):
+        other = other or f"it is no longer the one of which partitions {forgotten} were stored"
+        log.error("the topic was made anew, its offsets are counted from 0: %s", other)
+    if other and directory.exists():
+        log.error(_ASIDE, f"the checkpoint is of another topic: {other}", checkpoint.set_aside(directory))
+    elif gaps := find_gaps(checkpoint.awaited_offsets(directory, settings.topic), held.offsets):
         if lost := count_lost(connection, settings.topic, gaps):
             told = tell_loss(lost, gaps)
             raise LossError(f"{told}; to go on with what is left: python -m services.stream.resume --accept-loss")
         log.warning(_ASIDE, "the checkpoint is behind what is stored and gone", checkpoint.set_aside(directory))
 
 
-def _held(settings: StreamSettings) -> list[Offsets]:
+def know_topic(connection: Connection, topic: str, held: Held) -> list[int]:
+    """Note whose the stored offsets are. Those of a topic that is no more are forgotten; returns their partitions."""
+    ends = {each.partition: each.end for each in held.offsets}
+    with connection, connection.cursor() as cursor:
+        cursor.execute(_KNOWN, {"topic": topic})
+        forgotten = [
+            partition
+            for partition, until, topic_id in cursor.fetchall()
+            if (topic_id != held.topic_id if topic_id else (until or 0) > ends.get(partition, 0))
+        ]
+        values = {"topic": topic, "topic_id": held.topic_id, "partitions": list(ends), "forgotten": forgotten}
+        cursor.execute(_NOTE, values)
+    return forgotten
+
+
+def _held(settings: StreamSettings) -> Held:
     """What Kafka holds. A broker that is away may come back; one that refuses is named with its reason."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return kafka_offsets(settings)
+            return Held(topic_id(settings), kafka_offsets(settings))
         except KafkaException as error:
             cause = f"Kafka at {settings.bootstrap_servers}: {_complaint(settings) or error.args[0].str()}"
             if time.monotonic() > deadline:
                 raise ConnectionError(cause) from None
             log.warning("%s; asking again", cause)
+
+
+def topic_id(settings: KafkaSettings) -> str:
+    """The id that Kafka gave the topic when it was made. Raises `KafkaException`."""
+    admin = AdminClient(client_options(settings) | {"log_level": 0})
+    topics = admin.describe_topics(TopicCollection([settings.topic]), request_timeout=KAFKA_TIMEOUT_S)
+    return str(topics[settings.topic].result().topic_id)
 
 
 def _complaint(settings: StreamSettings) -> str:

@@ -87,7 +87,13 @@ def _add_reading(cursor: Cursor, batch: BatchKey, entry: Entry, adding: Adding) 
     if not found.entries:
         raise NotThereError("its session was deleted")
     session_id = found.ids[entry.device, entry.session]
-    place = {"session_id": session_id, "topic": batch.topic, "partition": batch.partition, "offset": batch.offset_from}
+    place = {
+        "session_id": session_id,
+        "topic": batch.topic,
+        "partition": batch.partition,
+        "offset": batch.offset_from,
+        "broker_us": entry.record.broker_us,
+    }
     cursor.execute(sql.FIND_MESSAGE, place)
     message = cursor.fetchone()
     entry = msgspec.structs.replace(entry, number=message[0] if message else 0)

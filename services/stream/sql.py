@@ -247,17 +247,21 @@ FROM quarantine WHERE quarantine_id = %s AND retried_at IS NULL
 
 LEAVE_QUARANTINE: Final = "UPDATE quarantine SET retried_at = now() WHERE quarantine_id = %s AND retried_at IS NULL"
 
-FIND_MESSAGE: Final = """
+# With the broker's time: a topic that was made anew counts its offsets from 0 again.
+_THIS_MESSAGE: Final = """WHERE session_id = %(session_id)s AND topic = %(topic)s AND partition = %(partition)s
+    AND "offset" = %(offset)s AND broker_time = 'epoch'::timestamptz + %(broker_us)s * interval '1 microsecond'"""
+
+FIND_MESSAGE: Final = f"""
 SELECT number FROM message
-WHERE session_id = %(session_id)s AND topic = %(topic)s AND partition = %(partition)s AND "offset" = %(offset)s
+{_THIS_MESSAGE}
 """
 
-ADD_TO_MESSAGE: Final = """
+ADD_TO_MESSAGE: Final = f"""
 UPDATE message SET
     first_time = least(first_time, 'epoch'::timestamptz + %(first_us)s * interval '1 microsecond'),
     last_time = greatest(last_time, 'epoch'::timestamptz + %(last_us)s * interval '1 microsecond'),
     readings = readings + 1, numbers = numbers + %(numbers)s, texts = texts + %(texts)s
-WHERE session_id = %(session_id)s AND topic = %(topic)s AND partition = %(partition)s AND "offset" = %(offset)s
+{_THIS_MESSAGE}
 """
 
 ADD_READING_TO_HOUR: Final = """

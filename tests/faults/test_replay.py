@@ -44,6 +44,22 @@ def test_new_database_and_a_full_topic(lab):
     assert compare(lab.stack, record)
 
 
+def test_full_database_and_a_new_topic(lab):
+    """Kafka's data was lost: what was stored stays, and offsets of the new topic are not taken for the old one's."""
+    record = lab.send(20, seed=5)
+    lab.stack.wait_until_stored()
+    [(before,)] = lab.stack.query("SELECT sum(upper(offsets)) FROM partition_progress")
+    lab.stack.stop()
+    shutil.rmtree(lab.stack.directory / "kafka")
+    lab.stack.start()
+    later = lab.send(10, seed=6)
+    lab.stack.wait_until_stored()
+    assert compare(lab.stack, record)
+    assert compare(lab.stack, later)
+    [(after,)] = lab.stack.query("SELECT sum(upper(offsets)) FROM partition_progress")
+    assert 0 < after < before
+
+
 def test_records_deleted_before_they_were_read(lab):
     """The stream stops, tells how many are lost and what to type, and goes on with what is left once that was typed."""
     lab.await_whole(120)
