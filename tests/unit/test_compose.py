@@ -236,5 +236,5 @@ def test_development_only_adds():
     """It takes nothing away from production, and publishes on loopback alone."""
     for name, service in load(DEVELOPMENT)["services"].items():
         if name in SERVICES:
-            assert service.keys() <= {"ports", "volumes", "command"}
+            assert service.keys() <= {"ports", "volumes", "command", "entrypoint"}
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
