@@ -53,7 +53,7 @@ up-dev: ## the same for developers: ports on loopback, simulated phones, source 
 
 .PHONY: down
 down: ## stop the deployment; all data stays
-	@ops/compose --profile tools down
+	@ops/compose --profile tools down --remove-orphans
 
 .PHONY: logs
 logs: ## follow the logs of the deployment; SERVICE=ingest for one
@@ -110,6 +110,12 @@ test-faults: setup test-programs ## every fault there is, with their bounds; tak
 .PHONY: test-alerts
 test-alerts: setup test-programs ## break Kafka, PostgreSQL and the stream, and wait for the right alerts; half an hour
 	@$(PYTHON) -m pytest tests/alerts -m long -s
+
+.PHONY: test-compose test-upgrade
+test-compose: $(READY) ## the deployment for real, on a Linux host with Docker, as root; half an hour, and a report in artefacts
+	@$(PYTHON) -m pytest tests/compose/test_deployment.py tests/compose/test_development.py -m long -s
+test-upgrade: $(READY) ## this version over an earlier one's data, and back: FROM=COMMIT (newest tag, else before the newest migration)
+	@UPGRADE_FROM=$(FROM) $(PYTHON) -m pytest tests/compose/test_upgrade.py -m long -s
 
 .PHONY: fuzz
 fuzz: setup ## fuzz the decoder and ingest's HTTP surface, each for FUZZ_SECONDS (600)

@@ -1,4 +1,4 @@
-"""One deployment for all tests, and the report of what was seen."""
+"""One deployment for the tests of a module, and the report of what was seen."""
 
 import os
 import subprocess
@@ -41,12 +41,12 @@ class Report:
         report_path().write_text("\n".join(head + self.lines) + "\n", encoding="utf-8")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def report():
     return Report()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def deployment(report):
     """Built and up, with a phone's token; removed with its data at the end, unless KEEP=DIRECTORY keeps it there."""
     kept = os.environ.get("KEEP")
@@ -56,11 +56,12 @@ def deployment(report):
     running = Deployment(directory)
     try:
         running.leave_out_what_has_no_image()
-        if not running.containers():
+        there = running.containers()
+        if not there:
             running.compose("build", "-q", timeout=3600)
         report.say("")
         seconds = running.up()
-        report.say(f"- All healthy {seconds:.0f} s after `up`, from empty volumes.")
+        report.say(f"- All healthy {seconds:.0f} s after `up`, {'of what ran already' if there else 'from nothing'}.")
         running.first_start_s = seconds
         running.enrol()
         yield running
