@@ -119,7 +119,8 @@ def allow_large_records(lab):
     resource.add_incremental_config(
         ConfigEntry("max.message.bytes", str(LARGEST), incremental_operation=AlterConfigOpType.SET)
     )
-    for future in AdminClient(client(lab, "admin")).incremental_alter_configs([resource]).values():
+    admin = AdminClient(client(lab, "admin"))  # it has to live as long as its answers are waited for
+    for future in admin.incremental_alter_configs([resource]).values():
         future.result(30)
 
 
