@@ -10,8 +10,10 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from bench.machine import machine
 from ops.local.certificates import make_certificates
@@ -52,7 +54,7 @@ UPDATE message_ledger SET counted_at = NULL, changed_at = now() WHERE hour = (SE
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.check", description=__doc__)
     parser.add_argument("--windows", type=float, default=20, help="million windows of 1 s (%(default)s)")
-    sessions = max(1, round(parser.parse_args().windows * 1e6 / (SERIES * SECONDS)))
+    sessions = sessions_of(parser.parse_args().windows)
     with tempfile.TemporaryDirectory(prefix="sensor-stream-", dir="/tmp") as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -65,8 +67,13 @@ def main() -> None:
             server.stop()
 
 
+def sessions_of(millions: float) -> int:
+    """How many sessions have so many million windows of 1 s."""
+    return max(1, round(millions * 1e6 / (SERIES * SECONDS)))
+
+
 def report(server, sessions: int) -> None:
-    fill(server, sessions)
+    fill(lambda: connect(server.settings("owner"), "bench"), sessions)
     with closing(connect(server.settings("stream_writer"), "bench")) as connection:
         rows = sessions * SERIES * SECONDS
         figures = {
@@ -84,10 +91,10 @@ def report(server, sessions: int) -> None:
     print(json.dumps(figures | {"machine": machine()}))
 
 
-def fill(server, sessions: int) -> None:
+def fill(open_connection: Callable[[], Any], sessions: int, *, with_ledger: bool = True) -> None:
     """Windows at every resolution for `sessions` sessions, as if 50 readings a second had come."""
     hours = SECONDS // 3600
-    with closing(connect(server.settings("owner"), "bench")) as connection, connection, connection.cursor() as cursor:
+    with closing(open_connection()) as connection, connection, connection.cursor() as cursor:
         for number in range(sessions):
             first, rest = FILL.split("INSERT INTO window", 1)
             parts = {"n": number, "seconds": SECONDS, "series": SERIES, "hours": hours}
@@ -96,8 +103,9 @@ def fill(server, sessions: int) -> None:
                 cursor.execute(("INSERT INTO window" + rest).format(resolution=resolution, **parts))
             connection.commit()
             print(f"{number + 1} of {sessions} sessions", flush=True)
-        cursor.execute(LEDGER, {"series": SERIES, "hours": hours})
-    with closing(connect(server.settings("owner"), "bench")) as connection, connection.cursor() as cursor:
+        if with_ledger:
+            cursor.execute(LEDGER, {"series": SERIES, "hours": hours})
+    with closing(open_connection()) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         cursor.execute("ANALYZE")
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from bench.check import fill, sessions_of
 from bench.machine import machine
 from bench.parts import cpu_of, cpu_seconds, memory_mib, processes
 from bench.phones import READINGS
@@ -62,6 +63,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--long", type=float, default=LONG_S, help="of those that show a flat lag (%(default)s)")
     parser.add_argument("--warm-up", type=float, default=20, help="left out of each phase, seconds (%(default)s)")
     parser.add_argument("--drain", type=int, default=5_000_000, help="readings of the backlog (%(default)s)")
+    parser.add_argument("--grown", type=float, default=0, help="million windows to fill in before 10 phones again")
     parser.add_argument("--no-viewer", dest="viewer", action="store_false", help="whole stack without a browser")
     return parser.parse_args()
 
@@ -73,6 +75,9 @@ def run_phases(bench: "Bench", arguments: argparse.Namespace) -> None:
         bench.load("stream", to_kafka, phones, arguments.long if phones == 80 else arguments.seconds)
     if arguments.drain:
         bench.drain("drain", arguments.drain)
+    if arguments.grown:
+        fill(lambda: bench.stack.database("owner"), sessions_of(arguments.grown), with_ledger=False)
+        bench.load("grown", to_kafka, 10, arguments.seconds)
     if whole := numbers(arguments.stack_phones):
         with viewer(bench.stack) if arguments.viewer else nullcontext():
             for phones in whole:

@@ -44,11 +44,34 @@ def findings(browser):
 def test_page_has_no_serious_finding(dashboard, browser, path):
     """No serious or critical finding in any look; nothing sticks out sideways on a phone."""
     browser.open(dashboard.url + path)
-    browser.wait(lambda: len(browser.text("#page")) > 40)
-    time.sleep(1)
+    browser.wait(lambda: len(browser.text("#page")) > 40 and "Loading" not in browser.text("#page"))
+    choose = "document.documentElement.setAttribute('data-mantine-color-scheme', arguments[0])"
+    assert_no_finding_in_any_look(browser, lambda scheme: browser.run(choose, scheme))
+
+
+def test_sign_in_page_has_no_serious_finding(dashboard, browser):
+    """Nor has the page before all others, with what it says of a wrong password."""
+    browser.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    browser.open(dashboard.url)
+    for name in ("user", "password"):
+        browser.driver.find_element("css selector", f"input[name={name}]").send_keys("nobody")
+    browser.driver.find_element("css selector", "button[type=submit]").click()
+    browser.wait(lambda: browser.text("[role=alert]"))
+    browser.errors()  # the answer 401 is one
+
+    def choose(scheme):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    assert_no_finding_in_any_look(browser, choose)
+    choose("")
+
+
+def assert_no_finding_in_any_look(browser, choose_scheme):
+    """Light and dark, on a desk and on a phone: no serious finding, and nothing sticks out sideways."""
     found = {}
     for scheme in ("light", "dark"):
-        browser.run("document.documentElement.setAttribute('data-mantine-color-scheme', arguments[0])", scheme)
+        choose_scheme(scheme)
         for width in (1440, 360):
             browser.resize(width, 900)
             browser.draw_again()
