@@ -1,6 +1,7 @@
 """What sends encoded messages when they are due: straight into Kafka, or by HTTP. Each runs in a process of its own."""
 
 import multiprocessing
+import random
 import re
 import selectors
 import socket
@@ -14,6 +15,9 @@ from confluent_kafka import Producer
 
 from bench.phones import PERIOD_S, EncodedPhone
 from tests.system.stack import Stack
+
+_TRACED = 20
+"""Of so many records that are put straight into Kafka one is part of a trace, as by the default ratio."""
 
 
 class Sent(NamedTuple):
@@ -74,9 +78,10 @@ def to_kafka(stack: Stack, phones: list[EncodedPhone], seconds: float | None, me
                 sent.append(Sent(phone.session, number, now))
 
         body = phone.encode(int(now * 1e9))
+        traced = {"traceparent": f"00-{random.getrandbits(128):032x}-{1:016x}-01"} if number % _TRACED == 0 else None
         while True:
             try:
-                return producer.produce("sensor-messages", body, phone.device, on_delivery=report)
+                return producer.produce("sensor-messages", body, phone.device, headers=traced, on_delivery=report)
             except BufferError:
                 producer.poll(0.05)
 

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,11 +27,13 @@ from bench.phones import READINGS
 from bench.senders import Send, sending, to_ingest, to_kafka
 from bench.watch import Figures, Watch
 from tests.integration.browser import Browser
+from tests.otlp import Receiver
 from tests.processes import environment_of, send
 from tests.system.stack import REPOSITORY, Stack
 
 LONG_S = 600
 DRAIN_PHONES = 40
+TAX_ROUNDS, TAX_WARM_UP_S = 3, 10
 
 
 def main() -> int:
@@ -38,20 +41,48 @@ def main() -> int:
     arguments = parse()
     directory = Path(tempfile.mkdtemp(prefix="sensor-stream-bench-", dir="/tmp"))
     directory.chmod(0o755)
-    stack = Stack(directory / "data")
-    bench = Bench(stack, arguments.warm_up)
+    figures: dict[str, Any] = {}
     try:
-        print("starting the stack", flush=True)
-        stack.start()
-        bench.warm(arguments.warm_up)
-        run_phases(bench, arguments)
-        stack.stop()
+        with running(directory, "stack", traced=True) as stack:
+            bench = Bench(stack, arguments.warm_up)
+            bench.warm(arguments.warm_up)
+            run_phases(bench, arguments)
+        if arguments.tax:
+            figures["telemetry_tax_percent"] = telemetry_tax(directory, arguments.tax)
     finally:
-        stack.kill_what_is_left()
         shutil.rmtree(directory, ignore_errors=True)
-    figures = bench.figures | {"lost": bench.lost, "doubled": bench.doubled, "machine": machine()}
+    figures |= bench.figures | {"lost": bench.lost, "doubled": bench.doubled, "machine": machine()}
     print(json.dumps(figures))
     return int(bool(bench.lost or bench.doubled))
+
+
+@contextmanager
+def running(directory: Path, name: str, *, traced: bool) -> Iterator[Stack]:
+    """A stack of its own that exports its traces to a receiver here, or makes none."""
+    print(f"starting the stack{'' if traced else ', without traces'}", flush=True)
+    stack = Stack(directory / name / "data")
+    stack.directory.parent.mkdir(mode=0o755)
+    with Receiver() as receiver:
+        stack.environment |= {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint if traced else ""}
+        try:
+            stack.start()
+            yield stack
+            stack.stop()
+        finally:
+            stack.kill_what_is_left()
+
+
+def telemetry_tax(directory: Path, readings: int) -> float:
+    """By how many percent a backlog takes longer with traces than without: medians of three of each, in turn."""
+    rates: dict[bool, list[int]] = {True: [], False: []}
+    for turn in range(TAX_ROUNDS):
+        for traced, found in rates.items():
+            with running(directory, f"tax-{turn}-{traced}", traced=traced) as stack:
+                bench = Bench(stack, 0)
+                bench.warm(TAX_WARM_UP_S)
+                bench.drain("traced" if traced else "untraced", readings)
+                found.append(bench.figures["traced_readings_per_s" if traced else "untraced_readings_per_s"])
+    return round(100 * (1 - statistics.median(rates[True]) / statistics.median(rates[False])), 1)
 
 
 def parse() -> argparse.Namespace:
@@ -63,6 +94,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--long", type=float, default=LONG_S, help="of those that show a flat lag (%(default)s)")
     parser.add_argument("--warm-up", type=float, default=20, help="left out of each phase, seconds (%(default)s)")
     parser.add_argument("--drain", type=int, default=5_000_000, help="readings of the backlog (%(default)s)")
+    parser.add_argument("--tax", type=int, default=1_000_000, help="readings of each backlog to learn what traces cost")
     parser.add_argument("--grown", type=float, default=0, help="million windows to fill in before 10 phones again")
     parser.add_argument("--no-viewer", dest="viewer", action="store_false", help="whole stack without a browser")
     return parser.parse_args()
