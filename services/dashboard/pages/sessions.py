@@ -173,7 +173,7 @@ def _sensors(row: SessionSummary, regular: Measured) -> Any:
         (sensors.title(sensor), _hertz(regular.get(sensor)), _jitter(regular.get(sensor))) for sensor in row.sensors
     ]
     shown = [
-        html.Li([name, html.Span(f"{hertz} {jitter and '± ' + jitter}".strip(), className="soft")])
+        html.Li([f"{name} ", html.Span(f"{hertz} {jitter and '± ' + jitter}".strip(), className="soft")])
         for name, hertz, jitter in lines[:_MOST_SENSORS]
     ]
     more = [html.Li(f"and {len(lines) - _MOST_SENSORS} more", className="soft")] if len(lines) > _MOST_SENSORS else []

@@ -37,7 +37,7 @@ def test_what_is_missing_is_told(dashboard, browser, recorder):
     browser.wait(lambda: cells(browser).get("Received") == "6")
     row = cells(browser)
     assert (row["Missing"], row["Duplicate"], row["Quarantined"]) == ("4", "1", "0")
-    assert (row["Length"], row["Sensors"]) == ("10 s", "Acceleration")
+    assert (row["Length"], row["Sensors"]) == ("10 s", "Acceleration 50 Hz ± 0.0 ms")
     click(browser, "Details", "#sessions-list")
     words = browser.wait(lambda: (text := browser.text("[role=dialog]")) and "Jitter" in text and text)
     assert "4 messages: 3-4, 7-8" in words
