@@ -137,13 +137,14 @@ def test_two_phones_race_for_a_token_and_one_keeps_it(ingest, tokens, name):
         thread.join()
 
     def settled():
-        refused = [phone.gets(403, "token_of_other_device") for phone in phones]
-        accepted = [phone.is_accepted() for phone in phones]
-        return sorted(refused) == [False, True] and accepted == [not r for r in refused] and accepted
+        """By what PostgreSQL says: a worker that has not read it yet may answer ten times in a row, too."""
+        owner = entry_of(tokens, name).device
+        others = [phone for phone in phones if phone.device != owner]
+        return len(others) == 1 and all(
+            phone.gets(403, "token_of_other_device") if phone in others else phone.is_accepted() for phone in phones
+        )
 
-    accepted = wait_until(settled, REFUSED_WITHIN_S) and settled()
-    assert accepted, "no phone has the token for its own"
-    assert entry_of(tokens, name).device == phones[accepted.index(True)].device
+    assert wait_until(settled, USE_WRITTEN_WITHIN_S), "no phone has the token for its own"
 
 
 def test_use_is_written_down(ingest, tokens, name):
