@@ -117,6 +117,10 @@ test-compose: $(READY) ## the deployment for real, on a Linux host with Docker, 
 test-upgrade: $(READY) ## this version over an earlier one's data, and back: FROM=COMMIT (newest tag, else before the newest migration)
 	@UPGRADE_FROM=$(FROM) $(PYTHON) -m pytest tests/compose/test_upgrade.py -m long -s
 
+.PHONY: test-queries
+test-queries: setup test-programs ## have PostgreSQL explain each question of the dashboard on ten million rows
+	@SENSOR_STREAM_ROWS=10000000 $(PYTHON) -m pytest tests/integration/test_queries_explained.py
+
 .PHONY: fuzz
 fuzz: setup ## fuzz the decoder and ingest's HTTP surface, each for FUZZ_SECONDS (600)
 	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(PYTHON) -m pytest tests/integration/test_fuzz.py
