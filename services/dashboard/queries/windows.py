@@ -21,6 +21,8 @@ class Window(NamedTuple):
     max: float
 
 
+# Named once more, or a plan for many windows reads all series that there are.
+_SERIES: Final = "(SELECT * FROM series WHERE series_id = ANY (%(series_ids)s)) AS series"
 _RANGE: Final = """
 WHERE series_id = ANY (%(series_ids)s)
   AND start >= timestamptz 'epoch' + %(from_ms)s * interval '1 millisecond'
@@ -29,7 +31,7 @@ WHERE series_id = ANY (%(series_ids)s)
 _WINDOWS: Final = """
 SELECT series_id, extract(epoch FROM start)::float8 * 1000, count, CASE WHEN is_counter THEN max ELSE mean END,
        m2, min, max
-FROM {table} JOIN series USING (series_id) {range} ORDER BY series_id, start
+FROM {table} JOIN {series} USING (series_id) {range} ORDER BY series_id, start
 """
 # The deviations of angles are those of a circle: 2 (n - |sum of unit vectors|), in the unit of the channel.
 _MERGED_WINDOWS: Final = """
@@ -40,7 +42,7 @@ SELECT series_id, extract(epoch FROM bin)::float8 * 1000, count,
 FROM (SELECT series_id, date_bin(make_interval(secs => %(step_s)s), start, timestamptz 'epoch') AS bin,
              sum(count)::bigint AS count, sum(mean * count) AS weighted, sum(mean * mean * count) AS squares,
              sum(m2) AS m2, sum(resultant[0]) AS cosines, sum(resultant[1]) AS sines, min(min) AS min, max(max) AS max
-      FROM {table} {range} GROUP BY series_id, bin) AS merged JOIN series USING (series_id)
+      FROM {table} {range} GROUP BY series_id, bin) AS merged JOIN {series} USING (series_id)
 ORDER BY series_id, bin
 """
 
@@ -63,7 +65,7 @@ class WindowQueries:
         statement = _WINDOWS if step_s == resolution_s else _MERGED_WINDOWS
         rows = self._database.rows(
             f"{self.page}_{resolution_s}s",
-            statement.format(table=f"window_{resolution_s}s", range=_RANGE),
+            statement.format(table=f"window_{resolution_s}s", range=_RANGE, series=_SERIES),
             {"series_ids": list(series_ids), "from_ms": from_ms, "until_ms": until_ms, "step_s": step_s},
         )
         return [Window(*row) for row in rows]
