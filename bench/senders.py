@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 from bench.phones import PERIOD_S, EncodedPhone
 from tests.system.stack import Stack
 
-_TRACED = 20
+_TRACED = 50
 """Of so many records that are put straight into Kafka one is part of a trace, as by the default ratio."""
 
 
