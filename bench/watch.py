@@ -12,7 +12,9 @@ from tests.system.stack import Stack
 
 POLL_S: Final = 0.005
 # Where each partition's newest stored message lies: written in the transaction that stores the messages themselves.
-_PROGRESS: Final = "SELECT partition, upper(offsets) FROM partition_progress WHERE topic = 'sensor-messages'"
+_PROGRESS: Final = (
+    "SELECT partition, coalesce(upper(offsets), 0) FROM partition_progress WHERE topic = 'sensor-messages'"
+)
 _STORED: Final = """
 SELECT session, number, partition, "offset", extract(epoch FROM broker_time)::float8
 FROM message JOIN session USING (session_id) WHERE session = ANY (%s)
