@@ -74,15 +74,15 @@ def running(directory: Path, name: str, *, traced: bool) -> Iterator[Stack]:
 
 def telemetry_tax(directory: Path, readings: int) -> float:
     """By how many percent a backlog takes longer with traces than without: medians of three of each, in turn."""
-    rates: dict[bool, list[int]] = {True: [], False: []}
+    rates: dict[str, list[int]] = {"traced": [], "untraced": []}
     for turn in range(TAX_ROUNDS):
-        for traced, found in rates.items():
-            with running(directory, f"tax-{turn}-{traced}", traced=traced) as stack:
+        for name, found in rates.items():
+            with running(directory, f"{name}-{turn}", traced=name == "traced") as stack:
                 bench = Bench(stack, 0)
                 bench.warm(TAX_WARM_UP_S)
-                bench.drain("traced" if traced else "untraced", readings)
-                found.append(bench.figures["traced_readings_per_s" if traced else "untraced_readings_per_s"])
-    return round(100 * (1 - statistics.median(rates[True]) / statistics.median(rates[False])), 1)
+                bench.drain(name, readings)
+                found.append(bench.figures[f"{name}_readings_per_s"])
+    return round(100 * (1 - statistics.median(rates["traced"]) / statistics.median(rates["untraced"])), 1)
 
 
 def parse() -> argparse.Namespace:

@@ -18,6 +18,11 @@ USER: Final = "metrics"
 _PATIENCE_S: Final = 10.0
 
 
+def start(port: int, password: str) -> None:
+    """Answer on a port of this process alone. Raises `OSError` when the port is taken."""
+    serve(listen(port, password), password)
+
+
 def listen(port: int, password: str) -> socket.socket:
     """The port's socket, which processes may share. Raises `OSError` when the port is taken."""
     everywhere = "0.0.0.0"  # noqa: S104  # who has no password is refused

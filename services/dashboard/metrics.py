@@ -40,7 +40,7 @@ _exports = Counter("dashboard_exports", "Exports by what was exported and how it
 
 def serve(port: int, password: str) -> None:
     """Tell them on `port` from a thread of this process. Raises `OSError` when the port is taken."""
-    metrics_port.serve(metrics_port.listen(port, password), password)
+    metrics_port.start(port, password)
 
 
 @contextmanager

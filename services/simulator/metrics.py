@@ -22,7 +22,7 @@ def serve(port: int) -> None:
     """Tell them on `port` of loopback, from a thread of this process. Raises `OSError` when the port is taken."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
     try:
-        metrics_port.serve(metrics_port.listen(port, ""), "")
+        metrics_port.start(port, "")
     except OSError as error:
         raise OSError(error.errno, error.strerror, f"port {port} of the metrics") from None
 

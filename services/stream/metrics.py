@@ -67,7 +67,7 @@ _newest_broker_s = 0.0
 def serve(port: int, password: str) -> None:
     """Tell them on `port` from a thread of this process."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
-    metrics_port.serve(metrics_port.listen(port, password), password)
+    metrics_port.start(port, password)
 
 
 def record_batch(receipts: Sequence[Receipt]) -> None:

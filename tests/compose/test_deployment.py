@@ -162,6 +162,9 @@ POSTGRES = """
 import psycopg2
 psycopg2.connect(host="postgres", user="postgres", dbname="postgres", password="guess", sslmode="%s", connect_timeout=5)
 """
+TELL_METRICS = (
+    "edge:9104", "ingest:9101", "stream:9102", "dashboard:9103", "kafka:9105", "stream:9106", "postgres-exporter:9187",
+)  # fmt: skip
 HTTP = """
 import urllib.request
 print(urllib.request.urlopen("%s", timeout=5).status)
@@ -177,13 +180,7 @@ print(urllib.request.urlopen("%s", timeout=5).status)
         ("data", POSTGRES % "disable", "no pg_hba.conf entry"),
         ("telemetry", HTTP % "http://prometheus:9090/api/v1/query?query=up", "401"),
         ("telemetry", HTTP % "http://alertmanager:9093/api/v2/alerts", "401"),
-        ("telemetry", HTTP % "http://edge:9104/metrics", "401"),
-        ("telemetry", HTTP % "http://ingest:9101/metrics", "401"),
-        ("telemetry", HTTP % "http://stream:9102/metrics", "401"),
-        ("telemetry", HTTP % "http://dashboard:9103/metrics", "401"),
-        ("telemetry", HTTP % "http://kafka:9105/metrics", "401"),
-        ("telemetry", HTTP % "http://stream:9106/metrics", "401"),
-        ("telemetry", HTTP % "http://postgres-exporter:9187/metrics", "401"),
+        *(("telemetry", HTTP % f"http://{place}/metrics", "401") for place in TELL_METRICS),
     ],
 )
 def test_inner_ports_refuse_strangers(deployment, network, program, refusal):

@@ -50,7 +50,7 @@ ORDER BY series_id, bin
 class WindowQueries:
     """What the pages that read windows share. Raises `DatabaseAwayError` while PostgreSQL does not answer."""
 
-    page = "windows"
+    page: str
     """Names the queries in metrics and traces."""
 
     def __init__(self, database: Database) -> None:
