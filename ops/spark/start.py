@@ -1,7 +1,8 @@
 """`python -m ops.spark.start master|worker|driver`: one part of the Spark cluster, as its containers run it.
 
 Parts trust each other by a shared secret and speak encrypted; the secret reaches Spark in a file of a tmpfs, never by
-an argument. An address is the one on the network that leads to the master: a container has several.
+an argument. An address is the one on the network that leads to the master: a container has several. Ports are fixed, so
+that a scan finds what is known.
 """
 
 import os
@@ -14,6 +15,10 @@ from typing import Final
 import pyspark
 
 MASTER: Final = ("spark-master", 7077)
+PART_PORT: Final = 7078
+"""Where the driver, or a worker, is told things."""
+BLOCKS_PORT: Final = 7079
+"""Where the driver, or the executor of a worker, hands out blocks. A second executor beside it takes the next one."""
 _HOME: Final = Path(pyspark.__file__).parent
 _EXECUTOR: Final = (
     "-Dlog4j2.configurationFile=file:/app/services/stream/log4j2.properties "
@@ -32,10 +37,13 @@ def main(part: str) -> None:
         "spark.authenticate": "true",
         "spark.authenticate.secret": secret,
         "spark.network.crypto.enabled": "true",
+        "spark.network.crypto.saslFallback": "false",
         "spark.io.encryption.enabled": "true",
         "spark.master.rest.enabled": "false",
         "spark.ui.killEnabled": "false",
         "spark.driver.bindAddress": "0.0.0.0",  # noqa: S104  # who has no secret is refused
+        "spark.driver.port": str(PART_PORT),
+        "spark.blockManager.port": str(BLOCKS_PORT),
         "spark.executor.memory": os.environ["SPARK_EXECUTOR_MEMORY"],
         "spark.executor.extraJavaOptions": _EXECUTOR,
         "spark.executor.logs.rolling.strategy": "size",  # they lie in memory
@@ -67,7 +75,7 @@ def become(part: str) -> None:
             command = [*spark_class, "org.apache.spark.deploy.master.Master", *address]
         case "worker":
             size = ["--cores", os.environ["SPARK_WORKER_CORES"], "--memory", os.environ["SPARK_EXECUTOR_MEMORY"]]
-            where = ["--host", own_address(), "--work-dir", os.environ["SPARK_WORKER_DIR"]]
+            where = ["--host", own_address(), "--port", str(PART_PORT), "--work-dir", os.environ["SPARK_WORKER_DIR"]]
             url = f"spark://{MASTER[0]}:{MASTER[1]}"
             command = [*spark_class, "org.apache.spark.deploy.worker.Worker", *size, *where, url]
         case _:

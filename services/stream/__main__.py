@@ -12,6 +12,7 @@ from services.common.database import DatabaseSettings, connect
 from services.common.settings import SettingsError, describe, load
 from services.common.telemetry import Tracing
 from services.stream import metrics, resume
+from services.stream.executors import ExecutorWatch, executors_of
 from services.stream.gather import Gather
 from services.stream.housekeeping import Housekeeping, make_partitions
 from services.stream.query import start_query
@@ -56,10 +57,12 @@ def _run(settings: StreamSettings, keep: KeepSettings, database: DatabaseSetting
     metrics.serve(settings.metrics_port, settings.metrics_password)
     housekeeping = Housekeeping(settings, keep, database)
     housekeeping.start()
+    executors = ExecutorWatch(executors_of(spark))
     log.info("reading", extra={"fields": {"topic": settings.topic}})
     while not stop.is_set():
         if query.awaitTermination(timeout=1):
             return
+        executors.look()
         gather.tick()
         if progress := query.lastProgress:
             metrics.record_phases(progress["durationMs"])

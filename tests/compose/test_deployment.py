@@ -18,13 +18,14 @@ OPEN_PORTS = {
     "ingest": {5000, 9101},
     "kafka": {9092, 9105},
     "spark-master": {7077},
+    "spark-worker": {7078, 7079},
+    "stream": {7078, 7079, 9102, 9106},
     "postgres": {5432},
     "dashboard": {8050, 9103},
     "prometheus": {9090},
     "alertmanager": {9093},
     "postgres-exporter": {9187},
 }
-"""Of the services whose ports are the same at every start; Spark's driver and executors choose theirs."""
 SCAN = """
 import socket, sys
 def is_open(port):
@@ -188,6 +189,27 @@ def test_inner_ports_refuse_strangers(deployment, network, program, refusal):
     status, output = from_inside(deployment, network, program)
     assert status != 0
     assert refusal in output
+
+
+SPARK = """
+import socket, struct, sys
+body = b"who has no secret"
+request = struct.pack(">BQI", 3, 1, len(body)) + body  # one call of Spark's own protocol
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5) as connection:
+    connection.sendall(struct.pack(">Q", 8 + len(request)) + request)
+    print(connection.recv(4096))
+"""
+
+
+@pytest.mark.parametrize(
+    ("service", "port"),
+    [("spark-master", 7077), ("spark-worker", 7078), ("spark-worker", 7079), ("stream", 7078), ("stream", 7079)],
+)
+def test_parts_of_spark_refuse_strangers(deployment, service, port):
+    """Who does not begin by proving that it knows Spark's secret is told so, and nothing else."""
+    status, output = from_inside(deployment, "bus", SPARK, service, str(port))
+    assert status == 0, output
+    assert "Unknown challenge message" in output
 
 
 def test_inner_networks_lead_nowhere(deployment):

@@ -27,10 +27,13 @@ class Cluster:
         self.url = f"spark://127.0.0.1:{self.port}"
         self.processes = []
 
-    def start(self):
+    def start_master(self):
         address = ["--host", "127.0.0.1", "--port", self.port, "--webui-port", self.page]
         self._run("master", "org.apache.spark.deploy.master.Master", *address)
         wait_until(self._answers, 60, "the master answers")
+
+    def start(self):
+        self.start_master()
         for number in range(2):
             work = ["--work-dir", self.directory / f"work-{number}", "--webui-port", 0]
             size = ["--host", "127.0.0.1", "--cores", 1, "--memory", "1100m"]
@@ -97,5 +100,19 @@ def test_executors_store_and_one_is_killed(cluster):
     worker = made.processes[2].pid
     kill([worker, *descendants(worker)])
     lab.await_whole(180)
+    lab.finish(simulator)
+    assert compare(lab.stack, record)
+
+
+def test_new_master_knows_nothing(cluster):
+    """A master that is started anew has no state: the stream is started again and registers with it."""
+    made, lab = cluster
+    record = lab.directory / "record.jsonl"
+    simulator = lab.start_phones(record, 3, 7)
+    lab.await_whole(180)
+    master = made.processes[0].pid
+    kill([master, *descendants(master)])
+    made.start_master()
+    lab.await_whole(240)
     lab.finish(simulator)
     assert compare(lab.stack, record)
