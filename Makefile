@@ -48,6 +48,8 @@ up: ## deploy with Docker: build, make secrets, start, wait until all is healthy
 	@ops/compose up -d --build --wait && ops/compose ps --format 'table {{.Service}}\t{{.Status}}'
 
 .PHONY: up-dev
+up-dev: export PUBLISH_HTTPS ?= 127.0.0.1:443
+up-dev: export PUBLISH_HTTP ?= 127.0.0.1:80
 up-dev: ## the same for developers: ports on loopback, simulated phones, source from the checkout
 	@COMPOSE_FILE=compose.prod.yml:compose.dev.yml ops/compose up -d --build --wait
 

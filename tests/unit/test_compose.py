@@ -1,7 +1,9 @@
 """What `compose.prod.yml` promises: each line of the hardening, read from the file that operators run."""
 
 import dataclasses
+import os
 import re
+import subprocess
 
 import pytest
 import yaml
@@ -238,3 +240,19 @@ def test_development_only_adds():
         if name in SERVICES:
             assert service.keys() <= {"ports", "volumes", "command", "entrypoint"}
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+@pytest.mark.parametrize(
+    ("said", "published"),
+    [({}, "127.0.0.1:443 127.0.0.1:80"), ({"PUBLISH_HTTPS": "8443"}, "8443 127.0.0.1:80")],
+)
+def test_development_publishes_the_edge_on_loopback(tmp_path, said, published):
+    """`make up-dev` gives the edge's ports to this machine alone, unless the environment says where they are to be."""
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\necho "$PUBLISH_HTTPS $PUBLISH_HTTP"\n')
+    docker.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"} | said
+    told = subprocess.run(
+        ["make", "-s", "up-dev"], check=True, capture_output=True, text=True, env=environment, cwd=REPOSITORY
+    )
+    assert told.stdout.strip() == published
