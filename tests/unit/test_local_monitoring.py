@@ -1,5 +1,7 @@
 """Prometheus on a laptop: the deployment's configuration with local targets."""
 
+from urllib.parse import urlsplit
+
 import pytest
 import yaml
 
@@ -39,3 +41,12 @@ def test_targets_are_services_that_prometheus_reaches(job, name, port):  # noqa:
     """Each name is a service of the deployment, on a network that it shares with Prometheus."""
     services = load("compose.prod.yml")["services"]
     assert set(services[name]["networks"]) & set(services["prometheus"]["networks"])
+
+
+def test_edge_is_asked_for_its_public_name_where_it_is():
+    """A public name such as localhost, or an address behind a router, does not lead from a container to the edge."""
+    [probe] = [job for job in CONFIGURATION["scrape_configs"] if job["job_name"] == "edge-probe"]
+    [target] = probe["params"]["target"]
+    services = load("compose.prod.yml")["services"]
+    assert set(services[urlsplit(target).hostname]["networks"]) & set(services["blackbox-exporter"]["networks"])
+    assert {"source_labels": ["edge"], "target_label": "__param_hostname"} in probe["relabel_configs"]
