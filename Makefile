@@ -85,6 +85,10 @@ backup: ## of the deployment, into one file in DIR (backups)
 restore: ## put back a backup: FILE=backups/….tar
 	@ops/backup --restore $(FILE)
 
+.PHONY: psql
+psql: ## a session with the deployment's PostgreSQL, as its superuser
+	@ops/compose run --rm --no-deps backup psql
+
 .PHONY: doctor
 doctor: ## what a phone will make of an address: URL=https://…/sensor_data [TOKEN_FILE=…] [CA_FILE=…]
 	@python3 -m ops.doctor $(URL) $(if $(TOKEN_FILE),--token-file $(TOKEN_FILE)) $(if $(CA_FILE),--ca-file $(CA_FILE))

@@ -409,6 +409,12 @@ def test_status_tells(deployment):
         assert word in told
 
 
+def test_operator_asks_postgres(deployment):
+    """What `make psql` starts is the superuser's."""
+    run = ["run", "--rm", "-T", "--no-deps", "backup", "psql", "-At"]
+    assert deployment.compose(*run, text="SELECT current_user").strip() == "postgres"
+
+
 def test_doctor_tells(deployment):
     """`make doctor` finds a phone able to send, once it trusts the edge's own CA."""
     url = f"URL={deployment.url}/sensor_data"
