@@ -35,7 +35,8 @@ from services.stream.trace import BatchTrace, recorded
 
 RETRY_FOR_S: Final = 120
 LONGEST_PAUSE_S: Final = 2
-PORTION_BYTES: Final = 64 << 20
+PORTION_BYTES: Final = 16 << 20
+"""Records of one transaction: decoded and added up they take fifteen times as much, in each of a worker's tasks."""
 TRANSIENT: Final = (psycopg2.OperationalError, psycopg2.InterfaceError)
 """Connection lost, server starting or stopping, out of connections or disk space, deadlock, lock timeout."""
 
@@ -80,7 +81,7 @@ def store_partition(query_id: str, batch_id: int, trace: BatchTrace, batches: Ba
 
 
 def portions(records: Iterable[Record], limit_bytes: int = PORTION_BYTES) -> Iterator[list[Record]]:
-    """All records at once, for one transaction; only pictures and the like need several, to bound the memory."""
+    """All records at once, for one transaction; a backlog, or pictures, need several, to bound the memory."""
     portion: list[Record] = []
     size = 0
     for record in records:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from deployment import docker, stored_once, wait_until
 
-from tests.compose_file import REPOSITORY, load
+from tests.compose_file import REPOSITORY, load, settings
 
 pytestmark = pytest.mark.long
 
@@ -296,6 +296,25 @@ def test_down_and_up_keeps_all_data(deployment, records, report):
     assert phones.wait(180) == 0
     stored_once(deployment, records / "first.jsonl", records / "after.jsonl")
     report.say(f"- `down` and `up` again ({seconds:.0f} s): all data there, phones go on.")
+
+
+def test_backlog_fits_the_memory(deployment, records, report):
+    """Whole micro-batches, as after an outage, are stored without an executor being ended for want of memory."""
+    largest = int(settings()["STREAM_MAX_RECORDS_PER_BATCH"])
+    deployment.compose("stop", "stream")
+    phones = deployment.simulate(records / "backlog.jsonl", "--phones", 40, "--duration", largest / 60)
+    assert phones.wait(300) == 0
+    began = int(time.time())
+    deployment.compose("start", "stream")
+    count = stored_once(deployment, records / "backlog.jsonl")
+    seconds = time.time() - began
+    assert count > largest
+    assert "Lost executor" not in deployment.compose("logs", "--since", began, "stream")
+    used, limit = deployment.memory()["spark-worker"]
+    report.say(
+        f"- A backlog of {count} messages: each stored once within {seconds:.0f} s of the stream's start; "
+        f"the Spark worker holds {used:.0f} of {limit:.0f} MiB after it."
+    )
 
 
 def test_scale(deployment, records, report):
