@@ -234,6 +234,14 @@ def test_every_setting_reaches_its_service(name):
     assert declared - GIVEN_ELSEWHERE <= SERVICES[name]["environment"].keys()
 
 
+@pytest.mark.parametrize("file", [PRODUCTION, DEVELOPMENT])
+def test_builds_know_every_base_image(file):
+    """A build of one target looks at the base images of all of them."""
+    wanted = set(re.findall(r"^ARG ([A-Z]+_IMAGE)$", DOCKERFILE, re.MULTILINE))
+    builds = [service["build"] for service in load(file)["services"].values() if "build" in service]
+    assert all(wanted <= build["args"].keys() for build in builds)
+
+
 def test_development_only_adds():
     """It takes nothing away from production, and publishes on loopback alone."""
     for name, service in load(DEVELOPMENT)["services"].items():
