@@ -84,7 +84,8 @@ def change(development, service):
 def test_change_of_source_is_taken_up(development, service, path):
     """A change in the checkout is answered with a moment later, without a build."""
     url = f"http://127.0.0.1:{development.environment[f'{service.upper()}_PORT']}{path}"
-    assert CHANGED[service][1] in said(url)
+    # What changes for one service starts the others anew, too.
+    wait_until(lambda: CHANGED[service][1] in said(url), 60, f"{service} runs")
     change(development, service)
     wait_until(lambda: "Changed while it ran" in said(url), 60, f"{service} runs the changed source")
 
