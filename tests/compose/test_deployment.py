@@ -355,7 +355,7 @@ def found_by_prometheus(deployment):
 
 
 def test_renewed_certificates(deployment, records, report):
-    """`make renew-certs` under load: nothing lost, and what only read its certificate again still comes back if killed."""
+    """`make renew-certs` under load: nothing lost, and PostgreSQL, which only reads again, comes back if killed."""
     record = records / "renewed.jsonl"
     phones = deployment.simulate(record, "--phones", 3, "--duration", 60, "--patience", 200)
     wait_until(lambda: record.exists() and record.read_text().count('"status":200') > 20, 90, "phones send")
