@@ -174,7 +174,8 @@ def examine_service(parts: SplitResult, context: ssl.SSLContext, token: str | No
             )
         yield Finding(True, "a push without a token is refused")
         if token is None:
-            yield Finding(None, "give --token-file (make doctor TOKEN_FILE=…) for a real test push")
+            own = "with a token of its own, for the first device that uses one owns it"
+            yield Finding(None, f"give --token-file (make doctor TOKEN_FILE=…) for a real test push, {own}")
             return
         status, error, _ = post(connection, parts.path, TEST_PUSH, token)
         yield Finding(

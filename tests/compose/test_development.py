@@ -93,7 +93,7 @@ def test_change_of_source_is_taken_up(development, service, path):
 def test_stream_takes_up_a_change(development):
     """Driver and executors start anew, and go on storing."""
     change(development, "stream")
-    wait_until(lambda: "changed while it ran" in development.compose("logs", "stream"), 120, "the stream is changed")
+    wait_until(lambda: "changed while it ran" in development.compose("logs", "stream"), 300, "the stream is changed")
     [before] = development.query("SELECT count(*) AS n FROM message")
     wait_until(lambda: development.query("SELECT count(*) AS n FROM message")[0]["n"] > before["n"], 120, "it stores")
 
