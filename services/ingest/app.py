@@ -58,7 +58,7 @@ class Service:
         """The reply to what was no request, and so has no exchange."""
         request_id = new_request_id()
         reply = self._desk.refuse(error, {"request": request_id, "address": address})
-        return reply._replace(fields=[*reply.fields, (REQUEST_ID, request_id)])
+        return reply._replace(own=((REQUEST_ID, request_id),))
 
     def poll(self) -> None:
         """Take in what Kafka has acknowledged: ends the exchanges that wait for it."""
@@ -85,7 +85,7 @@ class Service:
         except HTTPException:  # Flask reads parts of the request before its own error handlers
             raise IngestError("bad_request") from None
         status, fields = started[-1]
-        return Reply(int(status[:3]), [field for field in fields if field[0] != "Content-Length"], content)
+        return Reply(int(status[:3]), tuple(field for field in fields if field[0] != "Content-Length"), content)
 
 
 def make_pages(admission: Admission, publisher: Publisher) -> Flask:

@@ -1,7 +1,7 @@
 """Exchange: one request, from its head to its reply. Reads as the steps that a message takes."""
 
 import logging
-import os
+import random
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -28,8 +28,8 @@ Page = Callable[[Environ, bytes], Reply]
 
 
 def new_request_id() -> str:
-    """What a request is called in its reply, in the log and in its trace."""
-    return os.urandom(8).hex()
+    """What a request is called in its reply, in the log and in its trace: a name, and no secret."""
+    return f"{random.getrandbits(64):016x}"
 
 
 class Desk:
@@ -98,11 +98,11 @@ class Exchange:
     def _finish(self, reply: Reply, error: Code | None = None) -> None:
         """The one place where an exchange ends."""
         self.open = False
-        fields = [*reply.fields, (REQUEST_ID, self._request_id)]
+        own = ((REQUEST_ID, self._request_id),)
         if self._span.trace_id is not None:
-            fields.append(("X-Trace-Id", self._span.trace_id))
+            own += (("X-Trace-Id", self._span.trace_id),)
             self._span.end({"http.response.status_code": reply.status, "request.id": self._request_id}, error=error)
-        self._answer(reply._replace(fields=fields))
+        self._answer(reply._replace(own=own))
 
     def _step(self, step: Callable[..., None], *arguments: Any) -> None:
         """Take a step; whatever it raises is answered, never with a 500."""
