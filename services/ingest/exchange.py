@@ -13,7 +13,7 @@ from services.ingest.errors import Code, IngestError
 from services.ingest.log_limit import LimitedLog
 from services.ingest.producer import Publisher
 from services.ingest.record import Record, make_record
-from services.ingest.reply import ACCEPTED, Reply, refusal
+from services.ingest.reply import ACCEPTED, Fields, Reply, refusal
 from services.ingest.request import Environ, check_content, inflate_body, traceparent, wants_words
 from services.ingest.settings import IngestSettings
 from services.ingest.token_cache import Token
@@ -98,7 +98,7 @@ class Exchange:
     def _finish(self, reply: Reply, error: Code | None = None) -> None:
         """The one place where an exchange ends."""
         self.open = False
-        own = ((REQUEST_ID, self._request_id),)
+        own: Fields = ((REQUEST_ID, self._request_id),)
         if self._span.trace_id is not None:
             own += (("X-Trace-Id", self._span.trace_id),)
             self._span.end({"http.response.status_code": reply.status, "request.id": self._request_id}, error=error)
