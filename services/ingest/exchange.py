@@ -70,6 +70,13 @@ class Exchange:
         self._span = UNRECORDED
         self.open = True
 
+    @classmethod
+    def ended(cls, desk: Desk) -> "Exchange":
+        """One that was answered without being begun."""
+        exchange = cls(desk, {}, lambda _: None)
+        exchange.open = False
+        return exchange
+
     def begin(self) -> None:
         """Say what the head alone decides; the exchange is still open if the body is wanted."""
         self._step(self._begin)
@@ -118,17 +125,14 @@ class Exchange:
 class MessageExchange(Exchange):
     """`POST /sensor_data`: from a request to an acknowledged record."""
 
-    def __init__(self, desk: Desk, environ: Environ, answer: Answer, late: bool) -> None:
+    def __init__(self, desk: Desk, environ: Environ, answer: Answer) -> None:
         super().__init__(desk, environ, answer)
-        self._late = late
         self._token: Token | None = None
         self._record: Record | None = None
         self._started = self._published = 0.0
         self._publishing: Span = UNRECORDED
 
     def _begin(self) -> None:
-        if self._late or self._desk.full:
-            raise IngestError("overloaded")
         self._token = self._desk.admission.sign_in(self._environ)
         self._span = self._desk.tracing.begin("POST /sensor_data", SpanKind.SERVER, traceparent(self._environ))
         check_content(self._environ)
