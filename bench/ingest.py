@@ -14,10 +14,8 @@ import shutil
 import statistics
 import sys
 import tempfile
-import threading
-import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ import numpy as np
 
 from bench.machine import machine
 from bench.parts import cpu_of
+from bench.samples import growth_per_hour, sampling
 from bench.vegeta import Outcome, Vegeta
 from ops.local.certificates import make_certificates
 from ops.local.processes import REPOSITORY, Command, start, stop, wait_until
@@ -187,9 +186,7 @@ class Bench:
         rate = self.figures.get("open_loop_messages_per_s", 1000) / 2
         with sampling(self._ours.rss_mib) as samples:
             self._open_loop("steady", self._ours, rate, arguments.steady)
-        times, sizes = np.array(samples[len(samples) // 5 :]).T
-        slope = float(np.polyfit(times, sizes, 1)[0]) * 3600
-        self.figures |= {"steady_seconds": arguments.steady, "steady_mib_per_hour": round(slope, 1)}
+        self.figures |= {"steady_seconds": arguments.steady, "steady_mib_per_hour": round(growth_per_hour(samples), 1)}
 
     # --- a phase
 
@@ -262,25 +259,6 @@ def pinned(command: Command, core: int) -> Command:
     """The command, kept to one core."""
     arguments = ["taskset", "-c", str(core), *command.arguments]
     return Command(arguments, command.environment, stop_signal=command.stop_signal)
-
-
-@contextmanager
-def sampling(measure: Callable[[], float]) -> Iterator[list[tuple[float, float]]]:
-    """Take (time, measure) once a second meanwhile."""
-    samples: list[tuple[float, float]] = []
-    ended = threading.Event()
-
-    def sample() -> None:
-        while not ended.wait(1):
-            samples.append((time.monotonic(), measure()))
-
-    thread = threading.Thread(target=sample)
-    thread.start()
-    try:
-        yield samples
-    finally:
-        ended.set()
-        thread.join()
 
 
 if __name__ == "__main__":

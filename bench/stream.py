@@ -24,6 +24,7 @@ from bench.check import fill, sessions_of
 from bench.machine import machine
 from bench.parts import cpu_of, cpu_seconds, memory_mib, processes
 from bench.phones import READINGS
+from bench.samples import growth_per_hour, sampling
 from bench.senders import Send, sending, to_ingest, to_kafka
 from bench.watch import Figures, Watch
 from tests.integration.browser import Browser
@@ -96,6 +97,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--drain", type=int, default=5_000_000, help="readings of the backlog (%(default)s)")
     parser.add_argument("--tax", type=int, default=1_000_000, help="readings of each backlog to learn what traces cost")
     parser.add_argument("--grown", type=float, default=0, help="million windows to fill in before 10 phones again")
+    parser.add_argument("--memory", type=float, default=0, help="seconds of 10 phones that show whether memory grows")
     parser.add_argument("--no-viewer", dest="viewer", action="store_false", help="whole stack without a browser")
     return parser.parse_args()
 
@@ -114,6 +116,8 @@ def run_phases(bench: "Bench", arguments: argparse.Namespace) -> None:
         with viewer(bench.stack) if arguments.viewer else nullcontext():
             for phones in whole:
                 bench.load("stack", to_ingest, phones, arguments.long if phones == 40 else arguments.seconds)
+    if arguments.memory:
+        bench.memory(arguments.memory)
     if plain := numbers(arguments.plain_phones):
         with bench.plain():
             for phones in plain:
@@ -180,6 +184,18 @@ class Bench:
         notes = f"  {failed} not acknowledged" if failed else ""
         notes += f"  sender up to {late_s:.1f} s late" if late_s > 1 else ""
         print_row((name, phones, seconds, rate), found, cpu, notes)
+
+    def memory(self, seconds: float) -> None:
+        """Whether the memory of a part grows while 10 phones send through the whole stack, in MiB an hour."""
+        with sampling(lambda: memory_mib(self.stack), max(1.0, seconds / 120)) as samples:
+            self.load("memory", to_ingest, 10, seconds)
+        growth: dict[str, float] = {}
+        for part in samples[0][1]:
+            sizes = [(at, sizes[part]) for at, sizes in samples]
+            growth[part] = round(growth_per_hour(sizes), 1)
+            marks = " ".join(str(sizes[number * (len(sizes) - 1) // 4][1]) for number in range(5))
+            print(f"{part:<16} {marks} MiB from the beginning to the end; {growth[part]} MiB an hour", flush=True)
+        self.figures |= {"memory_seconds": seconds, "memory_mib_per_hour": growth}
 
     def drain(self, name: str, readings: int) -> None:
         """A backlog gathers while the stream is stopped; then it is stored as fast as it goes."""

@@ -42,23 +42,30 @@ class Service:
     def __init__(self, settings: IngestSettings, admission: Admission, publisher: Publisher, tracing: Tracing) -> None:
         self._desk = Desk(settings, admission, publisher, tracing)
         self._pages = make_pages(admission, publisher)
+        self._turned_away: Final = Exchange.ended(self._desk)
         self.settings: Final = settings
 
     def begin(self, environ: Environ, answer: Answer, late: bool = False) -> Exchange:
-        """Begin the exchange of a request whose head has come; `late` if it had to wait too long for its turn."""
+        """Begin the exchange of a request whose head has come; `late` if it had to wait too long for its turn.
+
+        Messages that are too many at the same time are refused here, at the least cost.
+        """
         exchange: Exchange
         if environ["PATH_INFO"] == _PATH and environ["REQUEST_METHOD"] == "POST":
-            exchange = MessageExchange(self._desk, environ, answer, late)
+            if late or self._desk.full:
+                answer(self.refuse(IngestError("overloaded"), environ["REMOTE_ADDR"]))
+                return self._turned_away
+            exchange = MessageExchange(self._desk, environ, answer)
         else:
             exchange = PageExchange(self._desk, environ, answer, self._page)
         exchange.begin()
         return exchange
 
     def refuse(self, error: IngestError, address: str) -> Reply:
-        """The reply to what was no request, and so has no exchange."""
+        """The reply to what has no exchange: it was no request, or is one too many."""
         request_id = new_request_id()
         reply = self._desk.refuse(error, {"request": request_id, "address": address})
-        return reply._replace(fields=[*reply.fields, (REQUEST_ID, request_id)])
+        return reply._replace(own=((REQUEST_ID, request_id),))
 
     def poll(self) -> None:
         """Take in what Kafka has acknowledged: ends the exchanges that wait for it."""
@@ -85,7 +92,7 @@ class Service:
         except HTTPException:  # Flask reads parts of the request before its own error handlers
             raise IngestError("bad_request") from None
         status, fields = started[-1]
-        return Reply(int(status[:3]), [field for field in fields if field[0] != "Content-Length"], content)
+        return Reply(int(status[:3]), tuple(field for field in fields if field[0] != "Content-Length"), content)
 
 
 def make_pages(admission: Admission, publisher: Publisher) -> Flask:

@@ -82,6 +82,11 @@ class Connection:
 
     # --- what the server calls
 
+    @property
+    def silent(self) -> bool:
+        """Whether the client has sent nothing that is still to be read."""
+        return self._link.silent
+
     def on_readable(self) -> None:
         """Take in what the client has sent."""
         try:

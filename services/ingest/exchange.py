@@ -1,7 +1,7 @@
 """Exchange: one request, from its head to its reply. Reads as the steps that a message takes."""
 
 import logging
-import os
+import random
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -13,7 +13,7 @@ from services.ingest.errors import Code, IngestError
 from services.ingest.log_limit import LimitedLog
 from services.ingest.producer import Publisher
 from services.ingest.record import Record, make_record
-from services.ingest.reply import ACCEPTED, Reply, refusal
+from services.ingest.reply import ACCEPTED, Fields, Reply, refusal
 from services.ingest.request import Environ, check_content, inflate_body, traceparent, wants_words
 from services.ingest.settings import IngestSettings
 from services.ingest.token_cache import Token
@@ -28,8 +28,8 @@ Page = Callable[[Environ, bytes], Reply]
 
 
 def new_request_id() -> str:
-    """What a request is called in its reply, in the log and in its trace."""
-    return os.urandom(8).hex()
+    """What a request is called in its reply, in the log and in its trace: a name, and no secret."""
+    return f"{random.getrandbits(64):016x}"
 
 
 class Desk:
@@ -70,6 +70,13 @@ class Exchange:
         self._span = UNRECORDED
         self.open = True
 
+    @classmethod
+    def ended(cls, desk: Desk) -> "Exchange":
+        """One that was answered without being begun."""
+        exchange = cls(desk, {}, lambda _: None)
+        exchange.open = False
+        return exchange
+
     def begin(self) -> None:
         """Say what the head alone decides; the exchange is still open if the body is wanted."""
         self._step(self._begin)
@@ -98,11 +105,11 @@ class Exchange:
     def _finish(self, reply: Reply, error: Code | None = None) -> None:
         """The one place where an exchange ends."""
         self.open = False
-        fields = [*reply.fields, (REQUEST_ID, self._request_id)]
+        own: Fields = ((REQUEST_ID, self._request_id),)
         if self._span.trace_id is not None:
-            fields.append(("X-Trace-Id", self._span.trace_id))
+            own += (("X-Trace-Id", self._span.trace_id),)
             self._span.end({"http.response.status_code": reply.status, "request.id": self._request_id}, error=error)
-        self._answer(reply._replace(fields=fields))
+        self._answer(reply._replace(own=own))
 
     def _step(self, step: Callable[..., None], *arguments: Any) -> None:
         """Take a step; whatever it raises is answered, never with a 500."""
@@ -118,17 +125,14 @@ class Exchange:
 class MessageExchange(Exchange):
     """`POST /sensor_data`: from a request to an acknowledged record."""
 
-    def __init__(self, desk: Desk, environ: Environ, answer: Answer, late: bool) -> None:
+    def __init__(self, desk: Desk, environ: Environ, answer: Answer) -> None:
         super().__init__(desk, environ, answer)
-        self._late = late
         self._token: Token | None = None
         self._record: Record | None = None
         self._started = self._published = 0.0
         self._publishing: Span = UNRECORDED
 
     def _begin(self) -> None:
-        if self._late or self._desk.full:
-            raise IngestError("overloaded")
         self._token = self._desk.admission.sign_in(self._environ)
         self._span = self._desk.tracing.begin("POST /sensor_data", SpanKind.SERVER, traceparent(self._environ))
         check_content(self._environ)

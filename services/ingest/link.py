@@ -28,6 +28,14 @@ class Link:
         """Whether something is left that the client has not taken."""
         return bool(self._output)
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing that the client has sent waits to be received."""
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
+
     def receive(self) -> bytes | None:
         """What the client has sent: None for nothing yet, empty when it has said all."""
         try:

@@ -40,8 +40,8 @@ _tokens_read = Gauge(
 )
 _producers = Counter("ingest_producers_replaced", "Producers replaced after a fatal error")
 
-for _code in ANSWERS:
-    _errors.labels(_code)  # shown as 0 from the start: an increase from nothing would not be seen
+_errors_of = {code: _errors.labels(code) for code in ANSWERS}
+"""Shown as 0 from the start: an increase from nothing would not be seen."""
 
 
 def serve(listener: socket.socket, password: str) -> None:
@@ -82,7 +82,7 @@ def record_test_push() -> None:
 
 def record_error(code: Code) -> None:
     """Count an answer that is not 200."""
-    _errors.labels(code).inc()
+    _errors_of[code].inc()
 
 
 def record_request_started() -> None:

@@ -1,13 +1,13 @@
 """Reply: what is answered to a request, and its bytes."""
 
 import time
-from collections.abc import Sequence
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from services.common.message import encode_json
-from services.ingest.errors import IngestError
+from services.ingest.errors import Answer, Code, IngestError
 
 JSON: Final = "application/json"
 CHALLENGE: Final = 'Bearer realm="sensor data", Basic realm="sensor data"'
@@ -18,45 +18,58 @@ _STATUS_SHOWN_BY_APP: Final = 499
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus} | {_STATUS_SHOWN_BY_APP: "Not Accepted"}
 
 
+Fields = tuple[tuple[str, str], ...]
+
+
 class Reply(NamedTuple):
-    """Status, header fields and body."""
+    """Status, header fields and body; `own` are the fields that no other reply has: the names of its request."""
 
     status: int
-    fields: Sequence[tuple[str, str]]
+    fields: Fields
     body: bytes
+    own: Fields = ()
 
 
-ACCEPTED: Final = Reply(200, [("Content-Type", JSON)], b'{"status":"ok"}')
+ACCEPTED: Final = Reply(200, (("Content-Type", JSON),), b'{"status":"ok"}')
 
 
 def refusal(error: IngestError, in_words: bool = False) -> Reply:
     """The reply to a refused request; in words for the person who holds the phone where the URL asks for them."""
-    answer = error.answer
+    return _refusal(error.code, error.detail, error.answer, error.allow, in_words)
+
+
+@lru_cache(maxsize=256)  # a full load is refused with the same words again and again
+def _refusal(code: Code, detail: str, answer: Answer, allow: str | None, in_words: bool) -> Reply:
     if in_words and answer.phone is not None:
         return Reply(
-            _STATUS_SHOWN_BY_APP, [("Content-Type", "text/plain; charset=utf-8")], f"{answer.phone}\n".encode()
+            _STATUS_SHOWN_BY_APP, (("Content-Type", "text/plain; charset=utf-8"),), f"{answer.phone}\n".encode()
         )
     fields = [("Content-Type", JSON)]
     if answer.retry_after_s is not None:
         fields.append(("Retry-After", str(answer.retry_after_s)))
     if answer.status == 401:
         fields.append(("WWW-Authenticate", CHALLENGE))
-    if error.allow is not None:
-        fields.append(("Allow", error.allow))
-    return Reply(answer.status, fields, encode_json({"error": error.code, "detail": error.detail}))
+    if allow is not None:
+        fields.append(("Allow", allow))
+    return Reply(answer.status, tuple(fields), encode_json({"error": code, "detail": detail}))
 
 
 def encode(reply: Reply, *, last: bool, asked_by_1_0: bool = False, without_body: bool = False) -> bytes:
     """The bytes of a reply; `last` says that the connection ends with it, `without_body` that it answers a HEAD."""
-    lines = [f"HTTP/1.1 {reply.status} {_REASONS.get(reply.status, '')}", f"Date: {_date.now()}"]
-    lines += [f"{name}: {value}" for name, value in reply.fields]
-    lines.append(f"Content-Length: {len(reply.body)}")
-    if last:
-        lines.append("Connection: close")
-    elif asked_by_1_0:
-        lines.append("Connection: keep-alive")
-    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+    connection = "Connection: close\r\n" if last else "Connection: keep-alive\r\n" if asked_by_1_0 else ""
+    shared = _shared_lines(reply.status, reply.fields, len(reply.body))
+    head = f"{shared}Date: {_date.now()}\r\n{_lines(reply.own)}{connection}\r\n".encode("latin-1")
     return head if without_body else head + reply.body
+
+
+@lru_cache(maxsize=256)
+def _shared_lines(status: int, fields: Fields, length: int) -> str:
+    """What many replies begin with."""
+    return f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\n{_lines(fields)}Content-Length: {length}\r\n"
+
+
+def _lines(fields: Fields) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in fields)
 
 
 class _Date:

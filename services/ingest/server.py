@@ -62,13 +62,14 @@ class Server:
             self.now = time.monotonic()
             if key.data is not None:
                 self._call(key.data, key.data.on_writable if mask & selectors.EVENT_WRITE else key.data.on_readable)
-            elif key.fileobj in self._listeners:
-                self._accept(key.fileobj)
-            else:
-                os.read(key.fd, 1024)
             if number % _CALLS_BETWEEN_POLLS == 0:
                 self._service.poll()
         self._service.poll()
+        for key, _ in events:
+            if key.fileobj in self._listeners:  # newcomers come last: who is idle then has had its turn
+                self._accept(key.fileobj)
+            elif key.data is None:
+                os.read(key.fd, 1024)
         if self.now >= self._look_around_at:
             self._look_around()
 
@@ -168,9 +169,10 @@ class Server:
         """Let some clients go that send nothing, those first that would be let go first anyway."""
         idle = [one for one in self._connections if one.state in {State.IDLE, State.HEAD, State.END}]
         idle.sort(key=lambda connection: connection.deadline)
-        for connection in idle[: 1 + len(idle) // 32]:
+        silent = [one for one in idle[: 1 + len(idle) // 32] if one.silent]
+        for connection in silent:
             connection.close()
-        return bool(idle)
+        return bool(silent)
 
     def _look_around(self) -> None:
         """What is to be done now and then."""

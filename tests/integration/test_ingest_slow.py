@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import os
 import signal
 import socket
 import threading
@@ -14,6 +15,7 @@ import pytest
 from ingest_server import TOKEN, Ingest, message, numbers_of, read_topic, statuses
 
 from ops.local.processes import stop, wait_until
+from tests.processes import children
 
 MOST_P99_S = 1.0
 ATTACKERS = 200
@@ -169,6 +171,26 @@ def test_newcomers_take_the_places_of_the_idle(new_ingest):
             client.sendall(WHOLE)
             assert statuses(client.recv(65536)) == [200]
         assert ingest.metric("ingest_connections") <= 50
+
+
+def test_who_has_sent_something_keeps_the_place(new_ingest):
+    """Newcomers do not take the places of clients whose next message has come and was not read yet."""
+    with new_ingest(INGEST_MAX_CONNECTIONS="50") as ingest, ExitStack() as stack:
+        assert wait_until(ingest.is_ready, 20)
+        clients = []
+        for _ in range(50):
+            clients.append(stack.enter_context(socket.create_connection(("127.0.0.1", ingest.port), timeout=20)))
+            clients[-1].sendall(WHOLE)
+            assert statuses(clients[-1].recv(65536)) == [200]
+        [worker] = children(ingest.process.pid)
+        os.kill(worker, signal.SIGSTOP)
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(("127.0.0.1", ingest.port), timeout=20))
+        for client in clients:
+            client.sendall(WHOLE)
+        os.kill(worker, signal.SIGCONT)
+        for client in clients:
+            assert statuses(client.recv(65536)) == [200]
 
 
 def test_bodies_that_are_received_are_bounded_together(new_ingest):

@@ -80,7 +80,7 @@ class Asker:
             exchange.receive(environ["wsgi.input"].read())
         self.service.poll()
         [reply] = replies
-        start_response(f"{reply.status} -", list(reply.fields))
+        start_response(f"{reply.status} -", [*reply.fields, *reply.own])
         return [reply.body]
 
 

@@ -43,6 +43,7 @@ _COLUMNS: Final = (
     "",
 )
 _MOST_SENSORS: Final = 4
+_NONE: Final = "–"
 Measured = Mapping[str, Regularity]
 """What a session's sensors do, by their names."""
 
@@ -169,9 +170,9 @@ def _who(row: SessionSummary) -> list[Any]:
 
 
 def _sensors(row: SessionSummary, regular: Measured) -> Any:
-    lines = [
-        (sensors.title(sensor), _hertz(regular.get(sensor)), _jitter(regular.get(sensor))) for sensor in row.sensors
-    ]
+    """Those with a rate come first: the list has room for a few."""
+    found = sorted(((sensor, regular.get(sensor)) for sensor in row.sensors), key=lambda pair: _hertz(pair[1]) == _NONE)
+    lines = [(sensors.title(sensor), _hertz(measured), _jitter(measured)) for sensor, measured in found]
     shown = [
         html.Li([f"{name} ", html.Span(f"{hertz} {jitter and '± ' + jitter}".strip(), className="soft")])
         for name, hertz, jitter in lines[:_MOST_SENSORS]
@@ -182,7 +183,7 @@ def _sensors(row: SessionSummary, regular: Measured) -> Any:
 
 
 def _hertz(measured: Regularity | None) -> str:
-    return f"{measured.hz:.3g} Hz" if measured and measured.hz else "–"
+    return f"{measured.hz:.3g} Hz" if measured and measured.hz else _NONE
 
 
 def _jitter(measured: Regularity | None) -> str:
@@ -204,7 +205,7 @@ def _buttons(row: SessionSummary) -> Any:
 def length(row: SessionSummary) -> str:
     """How long a session is, from its first to its last reading."""
     if row.first_time is None or row.last_time is None:
-        return "–"
+        return _NONE
     return duration((row.last_time - row.first_time).total_seconds())
 
 
@@ -227,7 +228,7 @@ def _dialog(services: Services, action: str, session_id: int) -> Dialog:
 def _details(services: Services, row: SessionSummary) -> Any:
     lines = []
     for sensor, measured in services.regularities.of([row.session_id])[row.session_id].items():
-        cells = [sensors.title(sensor), _hertz(measured), _jitter(measured) or "–"]
+        cells = [sensors.title(sensor), _hertz(measured), _jitter(measured) or _NONE]
         lines.append(html.Tr([html.Td(cell, className="number" if place else "") for place, cell in enumerate(cells)]))
     names = {"Sensor": "", "Rate": "number", "Jitter": "number"}
     head = html.Thead(html.Tr([html.Th(name, scope="col", className=kind) for name, kind in names.items()]))

@@ -30,14 +30,15 @@ def test_what_is_missing_is_told(dashboard, browser, recorder):
     at = time.time() - 60
     for number in (0, 1, 2, 5, 6, 9):
         recorder.number = number
-        recorder.send(motion(at + number, 1))
+        once = [("Abc", at, {"value": 1})] if number == 0 else []
+        recorder.send(once + motion(at + number, 1))
     recorder.number = 2
     recorder.send(motion(at + 2, 1))
     browser.open(f"{dashboard.url}/sessions")
     browser.wait(lambda: cells(browser).get("Received") == "6")
     row = cells(browser)
     assert (row["Missing"], row["Duplicate"], row["Quarantined"]) == ("4", "1", "0")
-    assert (row["Length"], row["Sensors"]) == ("10 s", "Acceleration 50 Hz ± 0.0 ms")
+    assert (row["Length"], row["Sensors"]) == ("10 s", "Acceleration 50 Hz ± 0.0 ms\nAbc –")  # by rate
     click(browser, "Details", "#sessions-list")
     words = browser.wait(lambda: (text := browser.text("[role=dialog]")) and "Jitter" in text and text)
     assert "4 messages: 3-4, 7-8" in words
