@@ -21,7 +21,7 @@ _POLL_S: Final = 0.001
 _LOOK_AROUND_S: Final = 0.25
 _CALLS_BETWEEN_POLLS: Final = 16
 _ACCEPTED_AT_ONCE: Final = 64
-_MOST_WAIT_FOR_A_TURN_S: Final = 0.25
+_MOST_WAIT_FOR_A_TURN_S: Final = 0.35
 _SEND_BUFFER_BYTES: Final = 1 << 16  # or a client that reads nothing would be lent megabytes by the kernel
 
 log = logging.getLogger("services.ingest")

@@ -18,7 +18,7 @@ class IngestSettings(KafkaSettings):
     trust_forwarded_for: bool = setting(
         "INGEST_TRUST_FORWARDED_FOR", "whether X-Forwarded-For says who a client is", False
     )
-    max_connections: int = setting("INGEST_MAX_CONNECTIONS", "connections that one worker keeps open", 4096)
+    max_connections: int = setting("INGEST_MAX_CONNECTIONS", "connections that one worker keeps open", 8192)
     max_in_flight: int = setting("INGEST_MAX_IN_FLIGHT", "messages that one worker handles at a time", 256)
     max_body_bytes: int = setting("INGEST_MAX_BODY_BYTES", "largest body, as sent and inflated", 2 << 20)
     max_held_bytes: int = setting("INGEST_MAX_HELD_BYTES", "of bodies that one worker is receiving", 64 << 20)
