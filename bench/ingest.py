@@ -72,6 +72,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=15, help="of each phase (%(default)s)")
     parser.add_argument("--overload", type=float, default=60, help="seconds of overload (%(default)s; 0: none)")
     parser.add_argument("--steady", type=float, default=1800, help="seconds at half of the best rate (%(default)s)")
+    parser.add_argument("--best", type=float, default=1000, help="highest rate where phases leave out open (%(default)s)")
     parser.add_argument("--phases", default="usual,saturated,open,overload,steady", help="(%(default)s)")
     arguments = parser.parse_args()
     if arguments.quick:
@@ -172,7 +173,7 @@ class Bench:
 
         The generator yields to the broker, with which it shares a core.
         """
-        best = self.figures.get("open_loop_messages_per_s", 1000)
+        best = self.figures.get("open_loop_messages_per_s", arguments.best)
         outcome = self._open_loop("overload", self._ours, 5 * best, arguments.overload, yielding=True)
         self.figures |= {
             "overload_goodput_percent": round(100 * outcome.rate / best, 1),
@@ -183,7 +184,7 @@ class Bench:
 
     def steady(self, arguments: argparse.Namespace) -> None:
         """Half of the highest rate for a long time: does memory grow?"""
-        rate = self.figures.get("open_loop_messages_per_s", 1000) / 2
+        rate = self.figures.get("open_loop_messages_per_s", arguments.best) / 2
         with sampling(self._ours.rss_mib) as samples:
             self._open_loop("steady", self._ours, rate, arguments.steady)
         self.figures |= {"steady_seconds": arguments.steady, "steady_mib_per_hour": round(growth_per_hour(samples), 1)}
