@@ -72,7 +72,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=15, help="of each phase (%(default)s)")
     parser.add_argument("--overload", type=float, default=60, help="seconds of overload (%(default)s; 0: none)")
     parser.add_argument("--steady", type=float, default=1800, help="seconds at half of the best rate (%(default)s)")
-    parser.add_argument("--best", type=float, default=1000, help="highest rate where phases leave out open (%(default)s)")
+    parser.add_argument("--best", type=float, default=1000, help="highest rate, without phase open (%(default)s)")
     parser.add_argument("--phases", default="usual,saturated,open,overload,steady", help="(%(default)s)")
     arguments = parser.parse_args()
     if arguments.quick:
