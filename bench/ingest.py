@@ -41,6 +41,7 @@ TARGETS = 3000  # sent again and again: a ledger drops what Kafka holds twice, a
 FINEST_STEP = 100
 USUAL_RATE = 200
 MOST_P99_MS = 100
+STEADY_PART_S = 60
 HEADER = (
     f"{'':<10} {'server':<9} {'due/s':>6} {'200/s':>6} {'p50 ms':>7} {'p99 ms':>8} {'max ms':>8}  answers; "
     "ms from the time at which a message was due"
@@ -183,10 +184,15 @@ class Bench:
         }
 
     def steady(self, arguments: argparse.Namespace) -> None:
-        """Half of the highest rate for a long time: does memory grow?"""
+        """Half of the highest rate for a long time: does memory grow?
+
+        In parts, after each of which Kafka is read: it keeps no more than that, and the bench holds no more.
+        """
         rate = self.figures.get("open_loop_messages_per_s", arguments.best) / 2
+        parts = max(1, round(arguments.steady / STEADY_PART_S))
         with sampling(self._ours.rss_mib) as samples:
-            self._open_loop("steady", self._ours, rate, arguments.steady)
+            for _ in range(parts):
+                self._open_loop("steady", self._ours, rate, arguments.steady / parts)
         self.figures |= {"steady_seconds": arguments.steady, "steady_mib_per_hour": round(growth_per_hour(samples), 1)}
 
     # --- a phase

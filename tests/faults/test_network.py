@@ -24,4 +24,5 @@ def test_network_cut_slow_and_lossy(seed):
     result = subprocess.run(command, check=False, cwd=REPOSITORY, capture_output=True, text=True, timeout=3600)
     assert result.returncode == 0, result.stdout + result.stderr
     [figures] = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    print(figures)
     assert figures["over_bound"] == []
