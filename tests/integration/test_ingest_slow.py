@@ -15,7 +15,6 @@ import pytest
 from ingest_server import TOKEN, Ingest, message, numbers_of, read_topic, statuses
 
 from ops.local.processes import stop, wait_until
-from tests.processes import children
 
 MOST_P99_S = 1.0
 ATTACKERS = 200
@@ -182,7 +181,7 @@ def test_who_has_sent_something_keeps_the_place(new_ingest):
             clients.append(stack.enter_context(socket.create_connection(("127.0.0.1", ingest.port), timeout=20)))
             clients[-1].sendall(WHOLE)
             assert statuses(clients[-1].recv(65536)) == [200]
-        [worker] = children(ingest.process.pid)
+        [worker] = ingest.workers()
         os.kill(worker, signal.SIGSTOP)
         for _ in range(20):
             stack.enter_context(socket.create_connection(("127.0.0.1", ingest.port), timeout=20))
