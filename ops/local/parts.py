@@ -144,6 +144,8 @@ def dashboard_part(settings: LocalSettings) -> Part:
     )
     first_password = first_password_file(settings)
     own = {"DASHBOARD_FIRST_PASSWORD_FILE": str(first_password)}
+    if not settings["DASHBOARD_EXPORT_DIRECTORY"]:
+        own["DASHBOARD_EXPORT_DIRECTORY"] = str(settings.data / "exports")
     environment = given | postgres(settings).environment("dashboard") | own
     return Part(
         name="dashboard",

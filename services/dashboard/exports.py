@@ -22,7 +22,7 @@ from services.dashboard.export import Order
 
 MOST_WAITING: Final = 20
 KEPT_S: Final = 3600.0
-"""How long a finished export can be fetched."""
+"""How long an export can be fetched once it is finished."""
 _PREFIX: Final = "sensor-stream-export-"
 _BROKEN: Final = "The export could not be made. The server's log says why."
 
@@ -35,7 +35,6 @@ class Export:
     order: Order
     owner: str
     directory: Path
-    asked_at: float
     state: str = "waiting"
     facts: dict[str, Any] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
@@ -46,16 +45,15 @@ class Export:
 
 
 class Exports:
-    """Starts exports, `at_once` of them at a time, and forgets them with their files when they are old.
+    """Starts exports, `at_once` of them at a time, and forgets them with their files `kept_s` after their end.
 
-    Their files are in `directory` (None: where temporary files go); what a killed process left there is removed.
+    Their files are in `directory` (None: where temporary files go), which is made when one is wanted; what a killed
+    process left there is removed.
     """
 
-    def __init__(
-        self, directory: Path | None = None, at_once: int = 1, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, directory: Path | None = None, at_once: int = 1, kept_s: float = KEPT_S) -> None:
         self._directory = directory
-        self._clock = clock
+        self._kept_s = kept_s
         self._lock = threading.Lock()
         self._turns = threading.BoundedSemaphore(at_once)
         self._exports: dict[str, Export] = {}
@@ -64,12 +62,13 @@ class Exports:
 
     def start(self, order: Order, owner: str) -> Export | None:
         """A new export of `owner`; None when too many are waiting."""
-        self._forget_old()
         with self._lock:
             if sum(export.state in ("waiting", "running") for export in self._exports.values()) >= MOST_WAITING:
                 return None
+            if self._directory is not None:
+                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._directory))
-            export = Export(secrets.token_urlsafe(16), order, owner, directory, self._clock())
+            export = Export(secrets.token_urlsafe(16), order, owner, directory)
             self._exports[export.number] = export
         threading.Thread(target=self._run, args=(export,), daemon=True).start()
         return export
@@ -108,12 +107,8 @@ class Exports:
             export.facts.setdefault("error", _BROKEN)
         export.state = "done" if is_done else "failed"
         metrics.record_export(export.order.what, export.state)
-
-    def _forget_old(self) -> None:
-        now = self._clock()
-        for export in list(self._exports.values()):
-            if now - export.asked_at > KEPT_S and export.state in ("done", "failed"):
-                self.end(export)
+        time.sleep(self._kept_s)
+        self.end(export)
 
 
 def register(server: Flask, exports: Exports, who: Callable[[], str]) -> None:

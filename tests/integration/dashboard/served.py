@@ -42,6 +42,7 @@ class Dashboard:
             "DASHBOARD_METRICS_PORT": str(self.metrics_port),
             "METRICS_PASSWORD_FILE": password_file(directory),
             "DASHBOARD_FIRST_PASSWORD_FILE": str(first_password),
+            "DASHBOARD_EXPORT_DIRECTORY": str(directory / f"exports-{port}"),
             "INGEST_URL": INGEST_URL,
             **settings,
         }
