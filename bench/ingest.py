@@ -174,7 +174,7 @@ class Bench:
 
         The generator yields to the broker, with which it shares a core.
         """
-        best = self.figures.get("open_loop_messages_per_s", arguments.best)
+        best = self._best(arguments)
         outcome = self._open_loop("overload", self._ours, 5 * best, arguments.overload, yielding=True)
         self.figures |= {
             "overload_goodput_percent": round(100 * outcome.rate / best, 1),
@@ -188,7 +188,7 @@ class Bench:
 
         In parts, after each of which Kafka is read: it keeps no more than that, and the bench holds no more.
         """
-        rate = self.figures.get("open_loop_messages_per_s", arguments.best) / 2
+        rate = self._best(arguments) / 2
         parts = max(1, round(arguments.steady / STEADY_PART_S))
         with sampling(self._ours.rss_mib) as samples:
             for _ in range(parts):
@@ -196,6 +196,10 @@ class Bench:
         self.figures |= {"steady_seconds": arguments.steady, "steady_mib_per_hour": round(growth_per_hour(samples), 1)}
 
     # --- a phase
+
+    def _best(self, arguments: argparse.Namespace) -> float:
+        """The highest rate: found by the phase that looks for it, or as it was given."""
+        return float(self.figures.get("open_loop_messages_per_s", arguments.best))
 
     def _open_loop(self, phase: str, server: Server, rate: float, seconds: float, *, yielding: bool = False) -> Outcome:
         before = topic_ends(self._kafka, self._kafka.topic)
