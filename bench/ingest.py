@@ -220,7 +220,7 @@ class Bench:
         latencies = f"{outcome.percentile(50):>7.1f} {outcome.percentile(99):>8.1f} {most:>8.1f}"
         answers = " ".join(f"{code}:{count}" for code, count in sorted(outcome.codes.items()))
         errors = " ".join(f"{text}:{count}" for text, count in outcome.errors.most_common(3))
-        rates = f"{due or '':>6} {outcome.rate:>6.0f}"
+        rates = f"{'' if due is None else round(due):>6} {outcome.rate:>6.0f}"
         print(f"{phase:<10} {server.name:<9} {rates} {latencies}  {answers} {errors}", flush=True)
         return outcome
 
