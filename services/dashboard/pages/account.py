@@ -14,7 +14,7 @@ from services.dashboard.access.passwords import SHORTEST
 from services.dashboard.access.sign_ins import RefusedError, digest
 from services.dashboard.access.viewer import Actor, client_address
 from services.dashboard.database import DatabaseAwayError
-from services.dashboard.pages.dialogs import AWAY
+from services.dashboard.pages.dialogs import NOT_CHANGED
 from services.dashboard.pages.moments import ago, at
 from services.dashboard.pages.page import Page, Services
 
@@ -35,7 +35,7 @@ def page(services: Services) -> Any:
         if viewer.is_operator:
             parts.append(_audit(services.accounts.audit(_AUDIT_ENTRIES)))
     except DatabaseAwayError:
-        parts.append(html.P(AWAY, className="trouble"))
+        parts.append(html.P("The database cannot be reached. Open this page again in a moment.", className="trouble"))
     return html.Div([*parts, dcc.Store(id="account-done")], id="account", className="page")
 
 
@@ -63,7 +63,7 @@ def register(app: Dash, services: Services) -> None:
             except RefusedError as error:
                 return "", str(error), no_update, no_update
             except DatabaseAwayError:
-                return "", AWAY, no_update, no_update
+                return "", NOT_CHANGED, no_update, no_update
         return "The password is changed. You are signed out everywhere else.", "", "", ""
 
 

@@ -12,8 +12,8 @@ from services.dashboard.access import current, require_operator
 from services.dashboard.access.viewer import Actor
 from services.dashboard.database import DatabaseAwayError
 from services.dashboard.enrolment import DEFAULT_PERIOD_MS, PERIODS_MS, SENSORS, Enrolment
-from services.dashboard.pages.dialogs import AWAY
-from services.dashboard.pages.page import Page, Services
+from services.dashboard.pages.dialogs import NOT_CHANGED
+from services.dashboard.pages.page import AWAY, Page, Services
 from services.dashboard.phones import MAX_NAME_LENGTH, OVERLAP_S, ChangeError
 
 _LIGHT_MS: Final = 1000
@@ -90,7 +90,7 @@ def _register_form(app: Dash, services: Services) -> None:
             try:
                 return _make(services, form, actor)
             except (ChangeError, DatabaseAwayError) as error:
-                return [], str(error) if isinstance(error, ChangeError) else AWAY, None, True, False
+                return [], str(error) if isinstance(error, ChangeError) else NOT_CHANGED, None, True, False
 
 
 def _make(services: Services, form: Any, actor: Actor) -> Any:
@@ -115,7 +115,7 @@ def _register_light(app: Dash, services: Services) -> None:
             try:
                 return _light(services, str(name))
             except DatabaseAwayError:
-                return "The database cannot be reached. This goes on by itself.", "light light-red"
+                return AWAY, "light light-red"
 
 
 def _light(services: Services, name: str) -> Any:

@@ -17,7 +17,7 @@ from services.dashboard.access.viewer import Actor
 from services.dashboard.database import DatabaseAwayError
 from services.dashboard.phones import ChangeError
 
-AWAY = "The database cannot be reached: nothing has been changed. Try again in a moment."
+NOT_CHANGED = "The database cannot be reached: nothing has been changed. Try again in a moment."
 
 
 class Dialog(NamedTuple):
@@ -124,7 +124,7 @@ def _register_doers(app: Dash, page: str, do: Do) -> None:
             try:
                 told = do(*_pressed(), fields, actor)
             except (ChangeError, DatabaseAwayError) as error:
-                text = str(error) if isinstance(error, ChangeError) else AWAY
+                text = str(error) if isinstance(error, ChangeError) else NOT_CHANGED
                 return no_update, no_update, no_update, [text] * len(ctx.outputs_list[3])
             return False, told, int(changes or 0) + 1, [""] * len(ctx.outputs_list[3])
 

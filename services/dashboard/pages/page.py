@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from dash import Dash
 
@@ -18,6 +18,9 @@ from services.dashboard.queries.sessions import SessionQueries
 from services.dashboard.regularity import Regularities
 from services.dashboard.sessions import Sessions
 from services.dashboard.settings import DashboardSettings
+
+AWAY: Final = "The database cannot be reached. This goes on by itself."
+"""What a page says that asks again and again."""
 
 
 @dataclass(frozen=True)

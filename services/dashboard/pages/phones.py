@@ -13,7 +13,7 @@ from services.dashboard.database import DatabaseAwayError
 from services.dashboard.pages import dialogs
 from services.dashboard.pages.dialogs import Dialog, Fields, doer, field, opener
 from services.dashboard.pages.moments import ago
-from services.dashboard.pages.page import Page, Services
+from services.dashboard.pages.page import AWAY, Page, Services
 from services.dashboard.phones import MAX_NAME_LENGTH, ChangeError, in_words
 from services.dashboard.queries.phones import PhoneRow, TokenRow
 
@@ -36,6 +36,7 @@ def page(_services: Services) -> Any:
         [
             html.Div([dmc.Title("Phones", order=1, size="h2"), connect], className="heading"),
             *dialogs.dialog("phones"),
+            html.P("", id="phones-notice", className="trouble", role="status"),
             html.Div([html.P("Loading …", className="soft")], id="phones-list"),
             dcc.Store(id="phones-ask"),
             dcc.Interval(id="phones-pulse", interval=_PERIOD_MS),
@@ -51,13 +52,18 @@ def register(app: Dash, services: Services) -> None:
         ClientsideFunction("shell", "whenSeen"), Output("phones-ask", "data"), Input("phones-pulse", "n_intervals")
     )
 
-    @app.callback(Output("phones-list", "children"), Input("phones-ask", "data"), Input("phones-changed", "data"))
+    @app.callback(
+        Output("phones-list", "children"),
+        Output("phones-notice", "children"),
+        Input("phones-ask", "data"),
+        Input("phones-changed", "data"),
+    )
     def list_phones(_asked: Any, _changed: Any) -> Any:
         with metrics.time_callback("phones"):
             try:
-                return _list(services.phone_queries.phones(), services.phone_queries.unbound_tokens())
+                return _list(services.phone_queries.phones(), services.phone_queries.unbound_tokens()), ""
             except DatabaseAwayError:
-                return no_update if _changed or _asked else html.P(dialogs.AWAY, className="trouble")
+                return no_update, AWAY
 
     dialogs.register(
         app,

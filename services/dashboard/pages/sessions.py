@@ -14,7 +14,7 @@ from services.dashboard.database import DatabaseAwayError
 from services.dashboard.pages import dialogs
 from services.dashboard.pages.dialogs import Dialog, Fields, doer, field, opener
 from services.dashboard.pages.moments import ago, at, duration
-from services.dashboard.pages.page import Page, Services
+from services.dashboard.pages.page import AWAY, Page, Services
 from services.dashboard.phones import ChangeError, in_words
 from services.dashboard.queries.sessions import NEWEST_MESSAGES, PAGE_SIZE, SessionSummary
 from services.dashboard.regularity import Regularity
@@ -101,7 +101,7 @@ def register(app: Dash, services: Services) -> None:
             try:
                 return _list(services, str(search or "")[:_LONGEST_SEARCH].strip(), str(order), int(number or 1))
             except DatabaseAwayError:
-                return no_update, "The database cannot be reached. This goes on by itself.", no_update
+                return no_update, AWAY, no_update
 
     @app.callback(
         Output("sessions-number", "value"),

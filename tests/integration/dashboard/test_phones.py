@@ -217,3 +217,18 @@ def test_viewers_are_offered_nothing(dashboard, browser, viewer, recorder):
     assert browser.run("return document.querySelectorAll('#phones button, #phones .button-link').length") == 0
     browser.open(f"{dashboard.url}/phones/connect")
     browser.wait(lambda: "Only operators" in browser.text("#connect"))
+
+
+def test_a_database_that_is_away_is_told(cluster, dashboard, browser, recorder):
+    """While PostgreSQL is away the list stays and the page says so; it goes on by itself."""
+    recorder.send(motion(time.time() - 1, 1))
+    browser.open(f"{dashboard.url}/phones")
+    browser.wait(lambda: "phone-1" in browser.text("#phones-list"))
+    assert browser.text("#phones-notice") == ""
+    cluster.stop()
+    try:
+        browser.wait(lambda: "database cannot be reached" in browser.text("#phones-notice"))
+        assert "phone-1" in browser.text("#phones-list")
+    finally:
+        cluster.start()
+    browser.wait(lambda: browser.text("#phones-notice") == "")
