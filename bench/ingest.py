@@ -193,6 +193,8 @@ class Bench:
         with sampling(self._ours.rss_mib) as samples:
             for _ in range(parts):
                 self._open_loop("steady", self._ours, rate, arguments.steady / parts)
+        marks = [round(samples[quarter * (len(samples) - 1) // 4][1]) for quarter in range(5)]
+        print(f"memory from the beginning to the end: {' '.join(map(str, marks))} MiB", flush=True)
         self.figures |= {"steady_seconds": arguments.steady, "steady_mib_per_hour": round(growth_per_hour(samples), 1)}
 
     # --- a phase

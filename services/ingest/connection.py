@@ -57,11 +57,15 @@ class Host(Protocol):
 
 
 class Connection:
-    """One client's connection. `deadline` is the time at which `expire` is to be called."""
+    """One client's connection. `deadline` is the time at which `expire` is to be called.
+
+    It keeps its exchange, whose reply comes back to it, only as long as it needs it: a connection without a request
+    holds no message, and one that is closed goes at once, without waiting for the garbage collector.
+    """
 
     def __init__(self, host: Host, client: socket.socket, address: str) -> None:
         self._host = host
-        self._link = Link(client, lambda read, write: host.watch(self, read=read, write=write))
+        self._link = Link(client)
         self._address = address
         self.state = State.IDLE
         self.deadline = host.now + host.settings.head_timeout_s
@@ -149,8 +153,9 @@ class Connection:
         self._host.forget(self)
         self._link.close()
         self._hold(0)
-        if was is State.BODY and self._exchange is not None:
-            self._exchange.refuse(IngestError("body_incomplete"))
+        exchange, self._exchange = self._exchange, None
+        if was is State.BODY and exchange is not None:
+            exchange.refuse(IngestError("body_incomplete"))
 
     # --- one step of a request after the other
 
@@ -197,33 +202,37 @@ class Connection:
         self.state = State.BODY
         self.deadline = self._host.now + settings.body_timeout_s
         self._most_dropped = settings.max_body_bytes
-        self._exchange = self._host.begin(head.environ, self._answer)
-        if self._exchange.open:
+        exchange = self._host.begin(head.environ, self._answer)
+        if self.state is State.CLOSED:
+            return
+        self._exchange = exchange
+        if exchange.open:
             self._most_dropped *= _DROPPED_PER_LIMIT
-        if self._exchange.open and head.length is not None and head.length > settings.max_body_bytes:
-            self._exchange.refuse(IngestError("body_too_large"))
-        elif self._exchange.open and head.expects_continue:
+        if exchange.open and head.length is not None and head.length > settings.max_body_bytes:
+            exchange.refuse(IngestError("body_too_large"))
+        elif exchange.open and head.expects_continue:
             self._send(CONTINUE)
 
     def _read_body(self) -> bool:
-        assert self._exchange is not None
+        exchange = self._exchange
+        assert exchange is not None
         had = self._body.size
         try:
             self._body.take(self._input)
         except IngestError as error:
             self._last = True
-            self._exchange.refuse(error)
+            exchange.refuse(error)
             self._end()
             return False
-        if self._exchange.open:
+        if exchange.open:
             self._hold(len(self._body.data))
-            self._check_size(self._exchange)
+            self._check_size(exchange)
         if not self._body.complete:
-            if not self._exchange.open:
+            if not exchange.open:
                 self._count_dropped(self._body.size - had)
             return False
-        if self._exchange.open:
-            self._hand_over(self._exchange)
+        if exchange.open:
+            self._hand_over(exchange)
         else:
             self._next()
         return True
@@ -278,6 +287,7 @@ class Connection:
             self._end()
             return
         self.state = State.IDLE
+        self._exchange = None
         self._dropped = 0
         self._set_deadline()
 
@@ -361,4 +371,6 @@ class Connection:
         """Look for what can be used: while a reply is due, only so much of the next requests."""
         if self.state is not State.CLOSED:
             ahead = self.state is State.REPLY and len(self._input) >= _READ_AHEAD
-            self._link.look_for(more=not (self._heard_all or ahead))
+            looking = self._link.look_for(more=not (self._heard_all or ahead))
+            if looking is not None:
+                self._host.watch(self, read=looking[0], write=looking[1])

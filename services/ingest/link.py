@@ -1,21 +1,16 @@
 """Link: the socket of one client. Keeps what the client does not take yet, and says what to look for."""
 
 import socket
-from collections.abc import Callable
 from typing import Final
 
 _RECEIVED_AT_ONCE: Final = 1 << 16
 
 
 class Link:
-    """A socket that never waits. Its methods raise `OSError` when the client is gone.
+    """A socket that never waits. Its methods raise `OSError` when the client is gone."""
 
-    `look` is called with (whether to look for input, whether for room for output) when that changes.
-    """
-
-    def __init__(self, client: socket.socket, look: Callable[[bool, bool], None]) -> None:
+    def __init__(self, client: socket.socket) -> None:
         self._socket = client
-        self._look = look
         self._looking = (True, False)
         self._output = b""
 
@@ -60,12 +55,16 @@ class Link:
         """Let the client see the end; what it still sends can be received."""
         self._socket.shutdown(socket.SHUT_WR)
 
-    def look_for(self, *, more: bool) -> None:
-        """Look for more from the client, if that is wanted: not while it does not take what it was sent."""
+    def look_for(self, *, more: bool) -> tuple[bool, bool] | None:
+        """What to look for from now on, input and room for output; None if that has not changed.
+
+        `more`: whether more is wanted from the client; it waits while the client does not take what it was sent.
+        """
         looking = (more and not self._output, bool(self._output))
-        if looking != self._looking:
-            self._looking = looking
-            self._look(*looking)
+        if looking == self._looking:
+            return None
+        self._looking = looking
+        return looking
 
     def close(self) -> None:
         """Close at once."""
