@@ -128,8 +128,8 @@ test-queries: setup test-programs ## have PostgreSQL explain each question of th
 	@SENSOR_STREAM_ROWS=10000000 $(PYTHON) -m pytest tests/integration/test_queries_explained.py
 
 .PHONY: fuzz
-fuzz: setup ## fuzz the decoder and ingest's HTTP surface, each for FUZZ_SECONDS (600)
-	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(PYTHON) -m pytest tests/integration/test_fuzz.py
+fuzz: setup ## fuzz the decoder and ingest's HTTP surface, each for FUZZ_SECONDS (600), with other examples each time
+	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) FUZZ_SEED=$(or $(FUZZ_SEED),$$(date +%s%3N)) $(PYTHON) -m pytest tests/integration/test_fuzz.py
 
 .PHONY: bench-ingest
 bench-ingest: setup ## how fast ingest is, beside a plain server (OPTIONS=--quick: a first look in three minutes)
