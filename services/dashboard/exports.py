@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +38,7 @@ class Export:
     state: str = "waiting"
     facts: dict[str, Any] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def words(self) -> dict[str, Any]:
         """What the page is told."""
@@ -82,23 +83,27 @@ class Exports:
         """Stop it if it runs, and remove its files."""
         with self._lock:
             self._exports.pop(export.number, None)
+        export.ended.set()
         if export.process is not None:
             export.process.kill()
         shutil.rmtree(export.directory, ignore_errors=True)
 
     def _run(self, export: Export) -> None:
         with self._turns:
-            if export.number not in self._exports:
+            if export.ended.is_set():
                 return
             export.state = "running"
             command = [sys.executable, "-m", "services.dashboard.export", str(export.directory)]
             environment = {**os.environ, "TMPDIR": str(export.directory)}
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)  # noqa: S603
             export.process = process
+            if export.ended.is_set():
+                process.kill()
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(msgspec.json.encode(export.order) + b"\n")
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # it was ended, or could not begin: its status tells
+                process.stdin.write(msgspec.json.encode(export.order) + b"\n")
+                process.stdin.close()
             for line in process.stdout:
                 export.facts |= json.loads(line)
             process.stdout.close()
@@ -107,8 +112,8 @@ class Exports:
             export.facts.setdefault("error", _BROKEN)
         export.state = "done" if is_done else "failed"
         metrics.record_export(export.order.what, export.state)
-        time.sleep(self._kept_s)
-        self.end(export)
+        if not export.ended.wait(self._kept_s):
+            self.end(export)
 
 
 def register(server: Flask, exports: Exports, who: Callable[[], str]) -> None:

@@ -1,5 +1,7 @@
 """How long the files of exports stay."""
 
+import threading
+
 from ops.local.processes import wait_until
 from services.dashboard.export import Order
 from services.dashboard.exports import Exports
@@ -24,3 +26,14 @@ def test_a_finished_export_is_forgotten_when_its_time_is_up(tmp_path):
     assert wait_until(lambda: exports.find(export.number, "anna") is None, 30)
     assert wait_until(lambda: not list(directory.iterdir()), 5)
     assert export.state == "failed"
+
+
+def test_an_export_that_is_ended_leaves_nothing(tmp_path):
+    """Neither its process nor its files, nor a thread that would wait for its hour to be over."""
+    before = threading.active_count()
+    exports = Exports(tmp_path)
+    export = exports.start(Order("seen", "csv", "phone"), "anna")
+    exports.end(export)
+    assert wait_until(lambda: threading.active_count() == before, 30)
+    assert export.process is None or export.process.returncode is not None
+    assert not list(tmp_path.iterdir())
