@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _PATH: Final = "/sensor_data"
+_OVERLOADED: Final = IngestError("overloaded")
 _WSGI: Final[Environ] = {
     "wsgi.version": (1, 0),
     "wsgi.url_scheme": "http",
@@ -48,18 +49,27 @@ class Service:
     def begin(self, environ: Environ, answer: Answer, late: bool = False) -> Exchange:
         """Begin the exchange of a request whose head has come; `late` if it had to wait too long for its turn.
 
-        Messages that are too many at the same time are refused here, at the least cost.
+        Messages that are too many at the same time are refused before anything is made for them.
         """
         exchange: Exchange
-        if environ["PATH_INFO"] == _PATH and environ["REQUEST_METHOD"] == "POST":
-            if late or self._desk.full:
-                answer(self.refuse(IngestError("overloaded"), environ["REMOTE_ADDR"]))
+        if _is_message(environ):
+            if late or self.full:
+                answer(self.refuse(_OVERLOADED, environ["REMOTE_ADDR"]))
                 return self._turned_away
             exchange = MessageExchange(self._desk, environ, answer)
         else:
             exchange = PageExchange(self._desk, environ, answer, self._page)
         exchange.begin()
         return exchange
+
+    @property
+    def full(self) -> bool:
+        """Whether as many messages are being handled as may be."""
+        return self._desk.full
+
+    def turn_away(self, environ: Environ, address: str) -> Reply | None:
+        """The reply to a message that is one too many; None for other requests."""
+        return self.refuse(_OVERLOADED, address) if _is_message(environ) else None
 
     def refuse(self, error: IngestError, address: str) -> Reply:
         """The reply to what has no exchange: it was no request, or is one too many."""
@@ -93,6 +103,10 @@ class Service:
             raise IngestError("bad_request") from None
         status, fields = started[-1]
         return Reply(int(status[:3]), tuple(field for field in fields if field[0] != "Content-Length"), content)
+
+
+def _is_message(environ: Environ) -> bool:
+    return (environ["REQUEST_METHOD"], environ["PATH_INFO"]) == ("POST", _PATH)
 
 
 def make_pages(admission: Admission, publisher: Publisher) -> Flask:

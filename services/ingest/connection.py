@@ -46,6 +46,9 @@ class Host(Protocol):
     def refuse(self, error: IngestError, address: str) -> Reply:
         """The reply to what was no request."""
 
+    def turn_away(self, data: bytes, address: str) -> bytes | None:
+        """The reply to a message that has come whole and is one too many; None for all else."""
+
     def watch(self, connection: "Connection", *, read: bool, write: bool) -> None:
         """Call the connection when it can be read or written."""
 
@@ -99,6 +102,10 @@ class Connection:
             self.close()
             return
         if data is None:
+            return
+        if self.state is State.IDLE and not self._input and (reply := self._host.turn_away(data, self._address)):
+            self._send(reply)
+            self._look()
             return
         self._input += data
         self._heard_all = not data

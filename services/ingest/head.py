@@ -75,6 +75,13 @@ def take_head(buffer: bytearray) -> Head | None:
     return head
 
 
+def read_whole(data: bytes) -> Head | None:
+    """Read the head of a usual request that has come whole, and alone; None for anything else."""
+    end = data.find(_END) + len(_END)
+    head = read_usual(data[:end])
+    return head if head is not None and head.length == len(data) - end else None
+
+
 def read_usual(data: bytes) -> Head | None:
     """Read a whole head, or return None if it has anything that needs thought."""
     if len(data) > _LONGEST_USUAL or not (match := _USUAL.fullmatch(data)):

@@ -13,8 +13,9 @@ from services.ingest.app import Service
 from services.ingest.connection import Connection, State
 from services.ingest.errors import IngestError
 from services.ingest.exchange import Exchange
+from services.ingest.head import read_whole
 from services.ingest.log_limit import LimitedLog
-from services.ingest.reply import Reply
+from services.ingest.reply import Reply, encode
 from services.ingest.request import Environ
 
 _POLL_S: Final = 0.001
@@ -98,7 +99,18 @@ class Server:
 
     def begin(self, environ: Environ, answer: Callable[[Reply], None]) -> Exchange:
         """Begin an exchange; one that has waited too long for its turn is not worth beginning."""
-        return self._service.begin(environ, answer, late=self.now - self._turn_began > _MOST_WAIT_FOR_A_TURN_S)
+        return self._service.begin(environ, answer, late=self._is_late)
+
+    def turn_away(self, data: bytes, address: str) -> bytes | None:
+        """The reply to a message that has come whole and is one too many; None for all else.
+
+        Under a full load refusing is what costs: what is refused here never becomes an exchange.
+        """
+        if self.stopping or not (self._is_late or self._service.full):
+            return None
+        head = read_whole(data)
+        reply = self._service.turn_away(head.environ, address) if head else None
+        return encode(reply, last=False) if reply else None
 
     def refuse(self, error: IngestError, address: str) -> Reply:
         """Note that what came was no request."""
@@ -127,6 +139,11 @@ class Server:
         self._connections.discard(connection)
 
     # --- steps of a turn
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether who is called now has waited too long for the turn."""
+        return self.now - self._turn_began > _MOST_WAIT_FOR_A_TURN_S
 
     def _patience(self) -> float:
         if self._again:

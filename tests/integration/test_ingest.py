@@ -27,6 +27,7 @@ MIB = 1 << 20
 READING = b'{"name":"n","time":1,"values":{}}'
 START = b"POST /sensor_data HTTP/1.1\r\nHost: ingest\r\nContent-Type: application/json\r\n"
 HEAD = START + b"Authorization: Bearer %s\r\n" % TOKEN.encode()
+LIVEZ = b"GET /livez HTTP/1.1\r\nHost: ingest\r\n\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -396,12 +397,27 @@ def test_full_queue_is_refused_at_once(kafka, new_ingest):
 
 
 def test_more_requests_than_allowed_are_refused_at_once(kafka, new_ingest):
-    """With all places taken ingest answers 503 without waiting."""
+    """With all places taken ingest answers 503 without waiting, to one message or two, and the connection goes on."""
     with new_ingest(kafka, INGEST_LINGER_MS="3000", INGEST_MAX_IN_FLIGHT="1") as ingest:
         first = threading.Thread(target=ingest.post, args=[message(1, "crowd")])
         first.start()
         assert wait_until(lambda: ingest.metric("ingest_requests_in_flight") == 1, 10)
-        status, answer = ingest.post(message(2, "crowd"))
+        whole = with_length(message(2, "crowd"))
+        [turned_away, *after_it] = ingest.raw(whole + whole + LIVEZ).split(b"HTTP/1.1 ")[1:]
+        alone = ingest.raw(whole).removeprefix(b"HTTP/1.1 ")
         assert first.is_alive()
-        assert (status, answer["error"]) == (503, "overloaded")
-        first.join()
+        assert [answer[:4] for answer in (alone, turned_away, *after_it)] == [b"503 "] * 3 + [b"200 "]
+        assert field_names(alone) == field_names(turned_away) == field_names(after_it[0])
+        assert b'"error":"overloaded"' in alone
+        assert ingest.metric('ingest_errors_total{code="overloaded"}') == 3
+        with socket.create_connection(("127.0.0.1", ingest.port), timeout=20) as connection:
+            connection.sendall(whole)
+            assert statuses(connection.recv(65536)) == [503]
+            first.join()
+            connection.sendall(whole)
+            assert statuses(connection.recv(65536)) == [200]
+
+
+def field_names(answer):
+    """Of a raw answer, in their order."""
+    return [line.partition(b":")[0] for line in answer.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from services.ingest.app import Service
 from services.ingest.errors import ANSWERS, IngestError
 from services.ingest.rate import RateLimit
 from services.ingest.record import make_record
+from services.ingest.server import Server
 from services.ingest.settings import IngestSettings
 from services.ingest.token_cache import TokenCache, TokenRow
 
@@ -273,6 +275,25 @@ def test_request_that_waited_too_long_for_its_turn_is_refused(client):
     refused, [reply] = begin(client, late=True)
     assert (refused.open, reply.status) == (False, 503)
     assert json.loads(reply.body)["error"] == "overloaded"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stopping", "path", "is_refused"),
+    [
+        (0.36, False, b"/sensor_data", True),
+        (0.34, False, b"/sensor_data", False),
+        (0.36, True, b"/sensor_data", False),
+        (0.36, False, b"/livez", False),
+    ],
+)
+def test_message_that_waited_too_long_is_turned_away(client, seconds, stopping, path, is_refused):
+    """In one step, but for what needs thought: other addresses, and connections that are to end with the answer."""
+    with os.fdopen(os.eventfd(0)) as wake:
+        server = Server([], client.application.service, wake.fileno())
+    server.now, server.stopping = seconds, stopping  # the turn began at 0
+    reply = server.turn_away(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}" % path, "127.0.0.1")
+    assert (reply is not None) == is_refused
+    assert not is_refused or reply.startswith(b"HTTP/1.1 503 ")
 
 
 def test_late_acknowledgement_changes_nothing(client, publisher):

@@ -38,6 +38,9 @@ class Host:
         self.exchange = weakref.ref(exchange)
         return exchange
 
+    def turn_away(self, _data, _address):
+        return None
+
     def watch(self, connection, *, read, write):
         pass
 

@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.ingest.errors import IngestError
-from services.ingest.head import MAX_BYTES, read_any, read_usual, take_head
+from services.ingest.head import MAX_BYTES, read_any, read_usual, read_whole, take_head
 
 USUAL = (
     b"POST /sensor_data?errors=phone HTTP/1.1\r\nHost: ingest:5000\r\nUser-Agent: okhttp/4.9.2\r\n"
@@ -68,6 +68,15 @@ def test_usual_head_is_read_quickly():
 def test_what_needs_thought_is_left_to_gunicorn(line):
     """What decides on the frame of the body, comes twice or is odd is none of the quick reader's business."""
     assert read_usual(USUAL[:-2] + line + b"\r\n\r\n") is None
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 15800, b"x" * 15802], ids=["none", "short", "more"])
+def test_a_request_is_whole_with_all_of_its_body_and_no_more(body):
+    """What else has come needs the frame of the body to be kept in mind."""
+    assert read_whole(USUAL + b"x" * 15801) == read_usual(USUAL)
+    assert read_whole(USUAL + body) is None
+    assert read_whole(USUAL[:-1]) is None
+    assert read_whole(b"") is None
 
 
 def test_head_is_taken_once_it_is_whole():
