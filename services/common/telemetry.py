@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace import Span as RecordingSpan
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, TraceIdRatioBased
 from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -157,6 +157,7 @@ class Tracing:
         _limit_warnings()
         # What is to be recorded is decided here, before any object is made for it; so the provider records all it gets.
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler
+        self._bound = _ratio_bound(os.environ)
         self._ids = _Ids()
         provider = TracerProvider(
             sampler=ALWAYS_ON, resource=_resource(service), id_generator=self._ids, shutdown_on_exit=False
@@ -211,12 +212,26 @@ class Tracing:
             closer.join(_CLOSE_WITHIN_S)
 
     def _is_sampled(self, name: str, kind: SpanKind, context: Context | None) -> bool:
-        trace_id = get_current_span(context).get_span_context().trace_id if context else self._ids.generate_trace_id()
-        return _wants(self._sampler, context or Context(), trace_id, name, kind)
+        if context is not None:
+            return _wants(self._sampler, context, get_current_span(context).get_span_context().trace_id, name, kind)
+        trace_id = self._ids.generate_trace_id()
+        if self._bound is not None:  # the usual case, in a tenth of the time
+            return trace_id & TraceIdRatioBased.TRACE_ID_LIMIT < self._bound
+        return _wants(self._sampler, Context(), trace_id, name, kind)
 
 
 def _wants(sampler: Sampler, context: Context, trace_id: int, name: str, kind: SpanKind) -> bool:
     return sampler.should_sample(context, trace_id, name, kind).decision is Decision.RECORD_AND_SAMPLE
+
+
+def _ratio_bound(environ: Mapping[str, str]) -> int | None:
+    """What the low 64 bits of a trace's id are below if a sampler by ratio records it; None for other samplers."""
+    if environ.get("OTEL_TRACES_SAMPLER", "").strip().lower() not in {"traceidratio", "parentbased_traceidratio"}:
+        return None
+    try:
+        return TraceIdRatioBased(float(environ.get("OTEL_TRACES_SAMPLER_ARG", ""))).bound
+    except ValueError:
+        return None
 
 
 def _start(tracer: Tracer, name: str, kind: SpanKind, context: Context, start_ns: int | None) -> Span:

@@ -127,6 +127,23 @@ def test_what_is_not_recorded_costs_no_object(tracing, receiver, variables):
     assert receiver.requests == 0
 
 
+@pytest.mark.parametrize(
+    ("sampler", "ratio", "fewest", "most"),
+    [
+        ("traceidratio", "0.25", 380, 620),  # six standard deviations to each side
+        ("parentbased_traceidratio", "0.25", 380, 620),
+        ("parentbased_traceidratio", "1", 2000, 2000),
+        ("parentbased_always_on", "0.25", 2000, 2000),
+        ("parentbased_always_off", "0.25", 0, 0),
+    ],
+)
+def test_so_many_new_traces_are_recorded(tracing, sampler, ratio, fewest, most):
+    """Of 2,000 requests without a trace context."""
+    made = tracing(OTEL_TRACES_SAMPLER=sampler, OTEL_TRACES_SAMPLER_ARG=ratio)
+    begun = [made.begin("POST /sensor_data") for _ in range(2000)]
+    assert fewest <= sum(request is not UNRECORDED for request in begun) <= most
+
+
 def test_a_span_links_to_other_traces(tracing, receiver):
     """A batch says of which traces it holds messages, and when its parts were, after the fact."""
     batch = tracing().begin("stream batch", always=True)
