@@ -200,9 +200,8 @@ class Connection:
 
     def _begin(self, head: Head) -> None:
         settings = self._host.settings
-        head.environ["REMOTE_ADDR"] = (
-            client_address(head.environ, self._address) if settings.trust_forwarded_for else self._address
-        )
+        forwarded = settings.trust_forwarded_for
+        head.environ["REMOTE_ADDR"] = client_address(head.environ, self._address, forwarded=forwarded)
         self._head = head
         self._last = not head.keep_alive or self._host.stopping
         self._body = ChunkedBody() if head.length is None else LengthBody(head.length)

@@ -37,8 +37,10 @@ def traceparent(environ: Environ) -> str | None:
     return value if value is not None and _TRACEPARENT.match(value) else None
 
 
-def client_address(environ: Environ, peer: str) -> str:
-    """The address that the edge says the request came from; `peer`, the edge's own, if it says none."""
+def client_address(environ: Environ, peer: str, *, forwarded: bool) -> str:
+    """The address of the connection's other end, `peer`; if requests are `forwarded`, the one that the edge tells."""
+    if not forwarded:
+        return peer
     try:
         return str(ipaddress.ip_address(environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()))
     except ValueError:

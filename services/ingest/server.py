@@ -16,7 +16,7 @@ from services.ingest.exchange import Exchange
 from services.ingest.head import read_whole
 from services.ingest.log_limit import LimitedLog
 from services.ingest.reply import Reply, encode
-from services.ingest.request import Environ
+from services.ingest.request import Environ, client_address
 
 _POLL_S: Final = 0.001
 _LOOK_AROUND_S: Final = 0.25
@@ -109,7 +109,10 @@ class Server:
         if self.stopping or not (self._is_late or self._service.full):
             return None
         head = read_whole(data)
-        reply = self._service.turn_away(head.environ, address) if head else None
+        if head is None:
+            return None
+        address = client_address(head.environ, address, forwarded=self.settings.trust_forwarded_for)
+        reply = self._service.turn_away(head.environ, address)
         return encode(reply, last=False) if reply else None
 
     def refuse(self, error: IngestError, address: str) -> Reply:

@@ -288,12 +288,18 @@ def test_request_that_waited_too_long_for_its_turn_is_refused(client):
 )
 def test_message_that_waited_too_long_is_turned_away(client, seconds, stopping, path, is_refused):
     """In one step, but for what needs thought: other addresses, and connections that are to end with the answer."""
-    with os.fdopen(os.eventfd(0)) as wake:
-        server = Server([], client.application.service, wake.fileno())
-    server.now, server.stopping = seconds, stopping  # the turn began at 0
-    reply = server.turn_away(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}" % path, "127.0.0.1")
+    reply = turn_away(client, seconds, path, stopping)
     assert (reply is not None) == is_refused
     assert not is_refused or reply.startswith(b"HTTP/1.1 503 ")
+
+
+@pytest.mark.parametrize(("forwarded", "address"), [(True, "203.0.113.9"), (False, "172.18.0.2")])
+def test_log_tells_who_was_turned_away(new_client, caplog, forwarded, address):
+    """Behind the edge it is whom the edge names."""
+    caplog.set_level("INFO")
+    turn_away(new_client(trust_forwarded_for=forwarded), 0.36)
+    [line] = caplog.records
+    assert (line.fields["code"], line.fields["address"]) == ("overloaded", address)
 
 
 def test_late_acknowledgement_changes_nothing(client, publisher):
@@ -371,6 +377,15 @@ def test_readyz_names_its_checks(client, publisher):
 def test_request_ids_differ(client):
     """Each request has an id of its own."""
     assert len({post(client).headers["X-Request-Id"] for _ in range(20)}) == 20
+
+
+def turn_away(client, seconds, path=b"/sensor_data", stopping=False):
+    """What a server says to a request that came whole, so many seconds after its turn began."""
+    with os.fdopen(os.eventfd(0)) as wake:
+        server = Server([], client.application.service, wake.fileno())
+    server.now, server.stopping = seconds, stopping  # the turn began at 0
+    head = b"POST %s HTTP/1.1\r\nX-Forwarded-For: 203.0.113.9\r\nContent-Length: 2\r\n\r\n" % path
+    return server.turn_away(head + b"{}", "172.18.0.2")
 
 
 def message_of(device):

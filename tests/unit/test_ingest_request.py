@@ -134,4 +134,6 @@ def test_only_a_valid_trace_context_is_taken(sent, valid):
 )
 def test_address_is_what_the_edge_says(forwarded, address):
     """Behind the edge the address is the last that it names, if that is one, and never any other text."""
-    assert client_address({"HTTP_X_FORWARDED_FOR": forwarded}, "172.18.0.2") == address
+    environ = {"HTTP_X_FORWARDED_FOR": forwarded}
+    assert client_address(environ, "172.18.0.2", forwarded=True) == address
+    assert client_address(environ, "172.18.0.2", forwarded=False) == "172.18.0.2"
