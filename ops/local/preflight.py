@@ -1,17 +1,21 @@
 """Looked at before anything is started: what is missing or in the way, in one line each."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
 import socket
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from ops.local.errors import LocalError
+from ops.local.processes import wait_until
 from ops.local.settings import HOST, LocalSettings
 
 FREE_MIB = 2048
+ENDED_WITHIN_S = 2.0
 PACKAGES = {"java": "openjdk-17-jre-headless", "mvn": "maven", "openssl": "openssl", "psql": "postgresql-client"}
 """Debian package by the program that is needed from it; PostgreSQL's server is looked for by its own module."""
 
@@ -47,16 +51,25 @@ def check_space(data: Path) -> None:
 
 
 def check_ports(settings: LocalSettings) -> None:
-    """Raises `LocalError` that names the first setting whose port is taken."""
+    """Raises `LocalError` that names the first setting whose port is taken.
+
+    What was killed a moment ago is waited for: a process loses its memory, by which it is known, before its sockets.
+    """
     for name, port in settings.ports.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError as error:
-                raise LocalError(
-                    f"port {port} is in use{_by_whom(port)}: stop that program or set {name} ({error.strerror})"
-                ) from None
+        if not wait_until(partial(_is_free, name, port), ENDED_WITHIN_S):
+            raise LocalError(f"port {port} is in use{_by_whom(port)}: stop that program or set {name}")
+
+
+def _is_free(name: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise LocalError(f"port {port} cannot be had ({error.strerror}): set {name}") from None
+            return False
+    return True
 
 
 def _by_whom(port: int) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 
 import pytest
 
@@ -22,6 +23,17 @@ def test_busy_port_is_told_with_its_setting_and_its_holder(family, address):
         with pytest.raises(LocalError, match=holders):
             preflight.check_ports(settings)
     preflight.check_ports(settings)
+
+
+def test_port_of_a_process_that_is_ending_is_waited_for():
+    """One that was killed a moment ago can no longer be recognized, and still has its sockets."""
+    settings = LocalSettings.load({name: str(port) for name, port in _ports().items()})
+    holder = socket.create_server(("127.0.0.1", settings.port("INGEST_METRICS_PORT")))
+    ending = threading.Timer(0.3, holder.close)
+    ending.start()
+    preflight.check_ports(settings)
+    assert holder.fileno() == -1
+    ending.join()
 
 
 def _ports():
